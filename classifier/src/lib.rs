@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod decision;
+pub mod handover;
+pub mod label;
+pub mod packet;
+pub mod record;
+pub mod resource;
+pub mod selector;

@@ -1,0 +1,1 @@
+//! A device in memory: tests and benches put frames in and take forwarded ones out.
