@@ -1,1 +1,3 @@
+//! Compiles the XDP program when the feature `af-xdp` is on.
+
 fn main() {}
