@@ -26,7 +26,6 @@ impl Labels {
     }
 
     /// Names and values in name order.
-    #[must_use]
     pub fn iter(&self) -> btree_map::Iter<'_, String, String> {
         self.0.iter()
     }

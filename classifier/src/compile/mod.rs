@@ -1,0 +1,102 @@
+//! From checked resources to a policy image.
+//!
+//! 1. `order`: tiers and policies in evaluation order; each policy and direction becomes a *block* of rules.
+//! 2. `sets`: every distinct thing that a rule asks of an address (a selector, a list of nets) becomes a *match set*.
+//! 3. `content`: what an object contributes to an address it covers: match sets, and blocks that protect it.
+//! 4. `pieces`: the address space cut at all prefix boundaries; each piece has the union of what covers it: its *class*.
+//! 5. `emit`: programs, rules and names as tables.
+
+mod content;
+mod emit;
+mod order;
+mod pieces;
+mod sets;
+mod text;
+
+use std::fmt;
+
+use crate::image::{Image, ImageError};
+use crate::resource::PolicySet;
+
+/// How large a policy may grow. What is beyond is refused at compile, never cut off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Most identity classes.
+    pub classes: usize,
+    /// Most rules in all policies.
+    pub rules: usize,
+    /// Most bytes of the whole image.
+    pub image_bytes: usize,
+}
+
+impl Default for Limits {
+    /// Room for a million classes and rules, and an image of 1 GiB.
+    fn default() -> Self {
+        Self { classes: 1 << 20, rules: 1 << 20, image_bytes: 1 << 30 }
+    }
+}
+
+/// Why a policy set cannot be compiled.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum CompileError {
+    /// More of something than the limit allows.
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there is, as far as it was counted.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The compiler made an image that its own validation refuses: a fault of ours.
+    Inconsistent(ImageError),
+}
+
+impl fmt::Display for CompileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany { what, count, limit } => {
+                write!(f, "the policy needs {count} {what}, the limit is {limit}")
+            }
+            Self::Inconsistent(error) => {
+                write!(f, "the compiled policy is not usable (a fault of the compiler): {error}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+/// Compiles `set` into the image of `generation`. The same input always gives the same bytes.
+///
+/// # Errors
+/// When a limit is exceeded; all that were found.
+pub fn compile(
+    set: &PolicySet,
+    generation: u64,
+    limits: &Limits,
+) -> Result<Image, Vec<CompileError>> {
+    let order = order::Order::of(set);
+    if order.rule_count() > limits.rules {
+        return Err(too_many("rules", order.rule_count(), limits.rules));
+    }
+    let sets = sets::MatchSets::of(set, &order);
+    let objects = content::of_objects(set, &order, &sets);
+    let space = pieces::cut(set, &sets, &objects, limits.classes)
+        .map_err(|count| too_many("identity classes", count, limits.classes))?;
+    let bytes = emit::emit(set, &order, &sets, &space, generation);
+    let size = bytes.as_bytes().len();
+    if size > limits.image_bytes {
+        return Err(too_many("bytes of image", size, limits.image_bytes));
+    }
+    Image::load(bytes).map_err(|error| vec![CompileError::Inconsistent(error)])
+}
+
+fn too_many(what: &'static str, count: usize, limit: usize) -> Vec<CompileError> {
+    vec![CompileError::TooMany { what, count, limit }]
+}
+
+/// A table position. Tables are bounded by `Limits`, far below four billion entries.
+fn position(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,121 @@
+//! The policy image: one flat, position-independent block of bytes that `classify` and `trace` work on where it lies.
+//!
+//! Names travel inside, so that a decision of generation 41 can be read with image 41 alone.
+
+mod bytes;
+pub(crate) mod layout;
+pub(crate) mod rule;
+mod trace;
+mod validate;
+mod view;
+
+use std::fmt;
+
+pub use self::bytes::ImageBytes;
+pub use self::layout::FORMAT_VERSION;
+use self::layout::Layout;
+pub use self::rule::Mismatch;
+pub use self::trace::{End, Trace, TraceHalf, TracePolicy, TraceRule, TraceTier};
+pub(crate) use self::view::halves;
+pub use self::view::{ObjectInfo, RuleInfo, Sizes, View};
+
+/// A policy image that was checked in full: nothing in it points outside of itself.
+#[derive(Clone, Debug)]
+pub struct Image {
+    bytes: ImageBytes,
+    layout: Layout,
+}
+
+impl Image {
+    /// Checks an image, in time linear in its size.
+    ///
+    /// # Errors
+    /// When it is not an image, not whole, of another version, damaged, or inconsistent. Never panics, whatever the bytes.
+    pub fn load(bytes: ImageBytes) -> Result<Self, ImageError> {
+        let layout = Layout::read(bytes.as_bytes())?;
+        validate::validate(bytes.as_bytes(), &layout)?;
+        Ok(Self { bytes, layout })
+    }
+
+    /// The number of this publication.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.layout.head.generation
+    }
+
+    /// The image as it is stored and handed over.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_bytes()
+    }
+
+    /// Whether the two decide alike because they hold the same tables; their generations may differ.
+    #[must_use]
+    pub fn same_policy(&self, other: &Self) -> bool {
+        layout::content(self.bytes()) == layout::content(other.bytes())
+    }
+
+    /// The tables, ready to be asked. Cheap: take one for each batch.
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View::new(self.bytes(), &self.layout)
+    }
+}
+
+/// Why bytes are not an image that can be used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ImageError {
+    /// They do not begin as an image does.
+    NotAnImage {
+        /// How many bytes there are.
+        length: usize,
+    },
+    /// It was written in another version of the format.
+    Version {
+        /// The version it says.
+        found: u32,
+    },
+    /// It is shorter, or longer, than it says.
+    Truncated {
+        /// How many bytes there are.
+        length: usize,
+        /// How many it says there should be.
+        expected: u64,
+    },
+    /// The checksum does not fit: a byte has changed.
+    Checksum,
+    /// It was written on a machine with another byte order.
+    ByteOrder,
+    /// A table is inconsistent.
+    Table {
+        /// The table's name in the layout.
+        table: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnImage { length } => write!(f, "these {length} bytes are not a policy image"),
+            Self::Version { found } => write!(
+                f,
+                "the policy image has format version {found}, this program reads version {FORMAT_VERSION}; \
+                 compile the policy again with the matching version"
+            ),
+            Self::Truncated { length, expected } => {
+                write!(f, "the policy image has {length} bytes where it should have {expected}")
+            }
+            Self::Checksum => f.write_str("the policy image is damaged: its checksum does not fit"),
+            Self::ByteOrder => {
+                f.write_str("the policy image was written on a machine with another byte order")
+            }
+            Self::Table { table, why } => {
+                write!(f, "the policy image is inconsistent: table {table} {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ImageError {}

@@ -1,0 +1,311 @@
+//! One rule in an image: sixteen words, one cache line.
+
+use super::layout::NONE;
+use crate::decision::Direction;
+use crate::packet::{IpVersion, PacketKey, Transport};
+use crate::resource::Action;
+
+/// Words of an encoded rule.
+pub(crate) const RULE_WORDS: usize = 16;
+
+const ACTION_MASK: u32 = 0b11;
+const MATCHES_V4: u32 = 1 << 2;
+const MATCHES_V6: u32 = 1 << 3;
+const PROTOCOL: u32 = 1 << 4;
+const NOT_PROTOCOL: u32 = 1 << 5;
+const ICMP: u32 = 1 << 6;
+const ICMP_CODE: u32 = 1 << 7;
+const NOT_ICMP: u32 = 1 << 8;
+const NOT_ICMP_CODE: u32 = 1 << 9;
+const SOURCE_SET_NEGATED: u32 = 1 << 10;
+const DESTINATION_SET_NEGATED: u32 = 1 << 11;
+const KNOWN_FLAGS: u32 = (1 << 12) - 1;
+
+/// A rule as words:
+/// 0 action and flags · 1 protocol, notProtocol, (bytes) · 2 icmp type, code, notICMP type, code (bytes) ·
+/// 3 to 5 source match sets: selector, nets, notNets · 6 to 8 the same for the destination · 9 to 12 first port range of
+/// source ports, source notPorts, destination ports, destination notPorts · 13, 14 their counts, two in a word ·
+/// 15 Str text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct RuleWords(pub(crate) [u32; RULE_WORDS]);
+
+/// What a rule asks of one peer's address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct PeerSets {
+    /// Match set of the selectors, or `NONE`; negated: the address must not belong to it.
+    pub(crate) selector: u32,
+    pub(crate) selector_negated: bool,
+    /// Match set of `nets`, or `NONE`.
+    pub(crate) nets: u32,
+    /// Match set of `notNets`, or `NONE`.
+    pub(crate) not_nets: u32,
+}
+
+/// A range in `Section::PortRanges`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct PortList {
+    pub(crate) first: u32,
+    pub(crate) count: u16,
+}
+
+/// A rule taken apart: what the compiler writes and `trace` shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct RuleParts {
+    pub(crate) action: Action,
+    pub(crate) matches_v4: bool,
+    pub(crate) matches_v6: bool,
+    pub(crate) protocol: Option<u8>,
+    pub(crate) not_protocol: Option<u8>,
+    pub(crate) icmp: Option<(u8, Option<u8>)>,
+    pub(crate) not_icmp: Option<(u8, Option<u8>)>,
+    pub(crate) source: PeerSets,
+    pub(crate) destination: PeerSets,
+    /// Source ports, source notPorts, destination ports, destination notPorts.
+    pub(crate) ports: [PortList; 4],
+    pub(crate) text: u32,
+}
+
+impl RuleParts {
+    pub(crate) fn encode(&self) -> RuleWords {
+        let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+        let word0 = action_bits(self.action)
+            | flag(self.matches_v4, MATCHES_V4)
+            | flag(self.matches_v6, MATCHES_V6)
+            | flag(self.protocol.is_some(), PROTOCOL)
+            | flag(self.not_protocol.is_some(), NOT_PROTOCOL)
+            | flag(self.icmp.is_some(), ICMP)
+            | flag(self.icmp.is_some_and(|(_, code)| code.is_some()), ICMP_CODE)
+            | flag(self.not_icmp.is_some(), NOT_ICMP)
+            | flag(self.not_icmp.is_some_and(|(_, code)| code.is_some()), NOT_ICMP_CODE)
+            | flag(self.source.selector_negated, SOURCE_SET_NEGATED)
+            | flag(self.destination.selector_negated, DESTINATION_SET_NEGATED);
+        let (icmp, icmp_code) = self.icmp.unwrap_or_default();
+        let (not_icmp, not_icmp_code) = self.not_icmp.unwrap_or_default();
+        let bytes = |a: u8, b: u8, c: u8, d: u8| u32::from_le_bytes([a, b, c, d]);
+        let [a, b, c, d] = self.ports;
+        let counts =
+            |low: PortList, high: PortList| u32::from(low.count) | u32::from(high.count) << 16;
+        RuleWords([
+            word0,
+            bytes(self.protocol.unwrap_or_default(), self.not_protocol.unwrap_or_default(), 0, 0),
+            bytes(icmp, icmp_code.unwrap_or_default(), not_icmp, not_icmp_code.unwrap_or_default()),
+            self.source.selector,
+            self.source.nets,
+            self.source.not_nets,
+            self.destination.selector,
+            self.destination.nets,
+            self.destination.not_nets,
+            a.first,
+            b.first,
+            c.first,
+            d.first,
+            counts(a, b),
+            counts(c, d),
+            self.text,
+        ])
+    }
+}
+
+/// What a rule is matched against: the packet, and which match sets its two addresses belong to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) packet: &'a PacketKey,
+    pub(crate) source_sets: &'a [u64],
+    pub(crate) destination_sets: &'a [u64],
+}
+
+/// The first field of a rule that a packet does not satisfy; also the word that `trace` prints.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mismatch {
+    /// The rule is about the other IP family.
+    IpVersion,
+    /// `protocol`
+    Protocol,
+    /// `notProtocol`
+    NotProtocol,
+    /// `icmp`
+    Icmp,
+    /// `notICMP`
+    NotIcmp,
+    /// `source.selector` or `source.notSelector`
+    SourceSelector,
+    /// `source.nets` or `source.notNets`
+    SourceNets,
+    /// `source.ports` or `source.notPorts`
+    SourcePorts,
+    /// `destination.selector` or `destination.notSelector`
+    DestinationSelector,
+    /// `destination.nets` or `destination.notNets`
+    DestinationNets,
+    /// `destination.ports` or `destination.notPorts`
+    DestinationPorts,
+}
+
+impl RuleWords {
+    pub(crate) fn action(&self) -> Action {
+        match self.0[0] & ACTION_MASK {
+            0 => Action::Allow,
+            1 => Action::Deny,
+            2 => Action::Log,
+            _ => Action::Pass,
+        }
+    }
+
+    pub(crate) fn text(&self) -> u32 {
+        self.0[15]
+    }
+
+    /// The match sets that the rule names, for validation.
+    pub(crate) fn match_sets(&self) -> [[u32; 3]; 2] {
+        let [_, _, _, selector, nets, not_nets, ..] = self.0;
+        let source = [selector, nets, not_nets];
+        let [.., selector, nets, not_nets, _, _, _, _, _, _, _] = self.0;
+        [source, [selector, nets, not_nets]]
+    }
+
+    /// Source ports, source notPorts, destination ports, destination notPorts.
+    pub(crate) fn ports(&self) -> [PortList; 4] {
+        let [.., a, b, c, d, low, high, _] = self.0;
+        let [a_low, a_high, b_low, b_high] = low.to_le_bytes();
+        let [c_low, c_high, d_low, d_high] = high.to_le_bytes();
+        let list = |first, low, high| PortList { first, count: u16::from_le_bytes([low, high]) };
+        [
+            list(a, a_low, a_high),
+            list(b, b_low, b_high),
+            list(c, c_low, c_high),
+            list(d, d_low, d_high),
+        ]
+    }
+
+    /// Whether only bits that mean something are set.
+    pub(crate) fn flags_are_known(&self) -> bool {
+        self.0[0] & !KNOWN_FLAGS == 0
+    }
+
+    /// `None` when every field matches, else the first that does not, cheapest first.
+    #[inline]
+    pub(crate) fn mismatch(
+        &self,
+        candidate: Candidate<'_>,
+        port_ranges: &[u32],
+    ) -> Option<Mismatch> {
+        let Candidate { packet, source_sets, destination_sets } = candidate;
+        let flags = self.0[0];
+        if let Some(mismatch) = self.header_mismatch(packet) {
+            return Some(mismatch);
+        }
+        if !in_selector_set(source_sets, self.0[3], flags & SOURCE_SET_NEGATED != 0) {
+            return Some(Mismatch::SourceSelector);
+        }
+        if !in_selector_set(destination_sets, self.0[6], flags & DESTINATION_SET_NEGATED != 0) {
+            return Some(Mismatch::DestinationSelector);
+        }
+        if !in_nets(source_sets, self.0[4], self.0[5]) {
+            return Some(Mismatch::SourceNets);
+        }
+        if !in_nets(destination_sets, self.0[7], self.0[8]) {
+            return Some(Mismatch::DestinationNets);
+        }
+        self.port_mismatch(packet, port_ranges)
+    }
+
+    fn header_mismatch(&self, packet: &PacketKey) -> Option<Mismatch> {
+        let flags = self.0[0];
+        let family = match packet.version() {
+            IpVersion::V4 => MATCHES_V4,
+            IpVersion::V6 => MATCHES_V6,
+        };
+        if flags & family == 0 {
+            return Some(Mismatch::IpVersion);
+        }
+        let [protocol, not_protocol, ..] = self.0[1].to_le_bytes();
+        if flags & PROTOCOL != 0 && packet.protocol != protocol {
+            return Some(Mismatch::Protocol);
+        }
+        if flags & NOT_PROTOCOL != 0 && packet.protocol == not_protocol {
+            return Some(Mismatch::NotProtocol);
+        }
+        let [icmp, icmp_code, not_icmp, not_icmp_code] = self.0[2].to_le_bytes();
+        if flags & ICMP != 0
+            && !icmp_is(packet, icmp, (flags & ICMP_CODE != 0).then_some(icmp_code))
+        {
+            return Some(Mismatch::Icmp);
+        }
+        if flags & NOT_ICMP != 0
+            && icmp_is(packet, not_icmp, (flags & NOT_ICMP_CODE != 0).then_some(not_icmp_code))
+        {
+            return Some(Mismatch::NotIcmp);
+        }
+        None
+    }
+
+    fn port_mismatch(&self, packet: &PacketKey, ranges: &[u32]) -> Option<Mismatch> {
+        if self.0[13] == 0 && self.0[14] == 0 {
+            return None;
+        }
+        let [source, not_source, destination, not_destination] = self.ports();
+        let (src, dst) = match packet.transport {
+            Transport::Ports { src, dst } => (Some(src), Some(dst)),
+            Transport::Icmp { .. } | Transport::Opaque => (None, None),
+        };
+        if !ports_match(src, source, not_source, ranges) {
+            return Some(Mismatch::SourcePorts);
+        }
+        (!ports_match(dst, destination, not_destination, ranges))
+            .then_some(Mismatch::DestinationPorts)
+    }
+}
+
+/// Words of the block table.
+pub(crate) fn direction_word(direction: Direction) -> u32 {
+    match direction {
+        Direction::Egress => 0,
+        Direction::Ingress => 1,
+    }
+}
+
+fn action_bits(action: Action) -> u32 {
+    match action {
+        Action::Allow => 0,
+        Action::Deny => 1,
+        Action::Log => 2,
+        Action::Pass => 3,
+    }
+}
+
+fn contains(sets: &[u64], set: u32) -> bool {
+    sets.get(set as usize / 64).is_some_and(|word| word >> (set % 64) & 1 == 1)
+}
+
+fn in_selector_set(sets: &[u64], set: u32, negated: bool) -> bool {
+    set == NONE || contains(sets, set) != negated
+}
+
+fn in_nets(sets: &[u64], nets: u32, not_nets: u32) -> bool {
+    (nets == NONE || contains(sets, nets)) && (not_nets == NONE || !contains(sets, not_nets))
+}
+
+fn icmp_is(packet: &PacketKey, kind: u8, code: Option<u8>) -> bool {
+    match packet.transport {
+        Transport::Icmp { kind: seen, code: seen_code } => {
+            seen == kind && code.is_none_or(|code| code == seen_code)
+        }
+        Transport::Ports { .. } | Transport::Opaque => false,
+    }
+}
+
+/// A rule about ports is only about packets that have them.
+fn ports_match(port: Option<u16>, wanted: PortList, unwanted: PortList, ranges: &[u32]) -> bool {
+    if wanted.count == 0 && unwanted.count == 0 {
+        return true;
+    }
+    let Some(port) = port else { return false };
+    (wanted.count == 0 || in_ranges(port, wanted, ranges)) && !in_ranges(port, unwanted, ranges)
+}
+
+fn in_ranges(port: u16, list: PortList, ranges: &[u32]) -> bool {
+    let first = list.first as usize;
+    let part = ranges.get(first..first + usize::from(list.count)).unwrap_or_default();
+    let port = u32::from(port);
+    part.iter().any(|range| range >> 16 <= port && port <= range & 0xffff)
+}

@@ -1,0 +1,173 @@
+//! Why: the same evaluation as `classify`, with a listener that writes down what was visited.
+
+use super::rule::Mismatch;
+use super::view::{ObjectInfo, View};
+use crate::decision::{Decision, Direction, Half, Reason, RuleRef};
+use crate::packet::{Crossing, PacketKey};
+use crate::resource::Action;
+
+/// Everything that was visited to decide one packet.
+#[derive(Clone, Debug)]
+pub struct Trace<'a> {
+    /// The answer, the same as `classify` gives.
+    pub decision: Decision,
+    /// What names the source, if an object covers it.
+    pub source: Option<ObjectInfo<'a>>,
+    /// What names the destination, if an object covers it.
+    pub destination: Option<ObjectInfo<'a>>,
+    /// The directions that were asked, in order.
+    pub halves: Vec<TraceHalf<'a>>,
+}
+
+/// One direction.
+#[derive(Clone, Debug)]
+pub struct TraceHalf<'a> {
+    /// Which.
+    pub direction: Direction,
+    /// Its outcome.
+    pub half: Half,
+    /// The tiers with policies that apply, as far as they were reached.
+    pub tiers: Vec<TraceTier<'a>>,
+}
+
+/// One tier.
+#[derive(Clone, Debug)]
+pub struct TraceTier<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The policies that apply, as far as they were reached.
+    pub policies: Vec<TracePolicy<'a>>,
+    /// How the tier was left.
+    pub end: End,
+}
+
+/// How a tier was left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// A rule allowed or denied.
+    Decided,
+    /// A rule passed the packet on.
+    Passed,
+    /// No rule decided, and the tier's default action denies.
+    DefaultDeny,
+    /// No rule decided, and the tier's default action passes.
+    DefaultPass,
+}
+
+/// One policy.
+#[derive(Clone, Debug)]
+pub struct TracePolicy<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its rules, as far as they were reached.
+    pub rules: Vec<TraceRule<'a>>,
+}
+
+/// One rule.
+#[derive(Clone, Copy, Debug)]
+pub struct TraceRule<'a> {
+    /// Position in the policy's list, from 0.
+    pub index: u32,
+    /// What it does.
+    pub action: Action,
+    /// What it says.
+    pub text: &'a str,
+    /// The field that did not match; `None` when the rule matched.
+    pub mismatch: Option<Mismatch>,
+}
+
+/// Hears of everything that an evaluation visits, in order.
+pub(super) trait Observer {
+    fn direction(&mut self, direction: Direction);
+    fn tier(&mut self, tier: u32);
+    fn policy(&mut self, policy: u32);
+    fn rule(&mut self, rule: RuleRef, mismatch: Option<Mismatch>);
+}
+
+/// Hears nothing and costs nothing.
+pub(super) struct Silent;
+
+impl Observer for Silent {
+    fn direction(&mut self, _: Direction) {}
+    fn tier(&mut self, _: u32) {}
+    fn policy(&mut self, _: u32) {}
+    fn rule(&mut self, _: RuleRef, _: Option<Mismatch>) {}
+}
+
+/// Writes down the visits.
+struct Recorder<'a> {
+    view: View<'a>,
+    halves: Vec<(Direction, Vec<TraceTier<'a>>)>,
+}
+
+impl<'a> Recorder<'a> {
+    fn open_tier(&mut self) -> Option<&mut TraceTier<'a>> {
+        self.halves.last_mut()?.1.last_mut()
+    }
+}
+
+impl Observer for Recorder<'_> {
+    fn direction(&mut self, direction: Direction) {
+        self.halves.push((direction, Vec::new()));
+    }
+
+    fn tier(&mut self, tier: u32) {
+        let name = self.view.tier_name(tier).unwrap_or_default();
+        if let Some((_, tiers)) = self.halves.last_mut() {
+            // What is left open here ended in the tier's own default; a rule or the outcome corrects it.
+            tiers.push(TraceTier { name, policies: Vec::new(), end: End::DefaultPass });
+        }
+    }
+
+    fn policy(&mut self, policy: u32) {
+        let name = self.view.policy_name(policy).unwrap_or_default();
+        if let Some(tier) = self.open_tier() {
+            tier.policies.push(TracePolicy { name, rules: Vec::new() });
+        }
+    }
+
+    fn rule(&mut self, rule: RuleRef, mismatch: Option<Mismatch>) {
+        let Some(info) = self.view.rule(rule) else { return };
+        let Some(tier) = self.open_tier() else { return };
+        if let Some(policy) = tier.policies.last_mut() {
+            let (index, action, text) = (info.rule, info.action, info.text);
+            policy.rules.push(TraceRule { index, action, text, mismatch });
+        }
+        if mismatch.is_none() {
+            match info.action {
+                Action::Allow | Action::Deny => tier.end = End::Decided,
+                Action::Pass => tier.end = End::Passed,
+                Action::Log => {}
+            }
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    /// Decides one packet and tells every tier, policy and rule that was visited.
+    #[must_use]
+    pub fn trace(&self, packet: &PacketKey, crossing: Crossing) -> Trace<'a> {
+        let mut recorder = Recorder { view: *self, halves: Vec::new() };
+        let decision = self.decide(packet, crossing, &mut recorder);
+        let halves = recorder.halves.into_iter().filter_map(|(direction, tiers)| {
+            let half = match direction {
+                Direction::Egress => decision.egress,
+                Direction::Ingress => decision.ingress,
+            };
+            half.map(|half| finish(direction, half, tiers))
+        });
+        Trace {
+            decision,
+            source: self.object_of(packet.src),
+            destination: self.object_of(packet.dst),
+            halves: halves.collect(),
+        }
+    }
+}
+
+fn finish(direction: Direction, half: Half, mut tiers: Vec<TraceTier<'_>>) -> TraceHalf<'_> {
+    if let (Reason::EndOfTier(_), Some(last)) = (half.reason, tiers.last_mut()) {
+        last.end = End::DefaultDeny;
+    }
+    TraceHalf { direction, half, tiers }
+}

@@ -1,0 +1,365 @@
+//! Checks that an image hangs together: every position in every table points into the table it means.
+//!
+//! The packet path stays safe on an unchecked image too (every access is checked and doubt denies); this is so that a
+//! damaged or foreign image is refused whole, with a reason, while the old one stays in force.
+
+use super::ImageError;
+use super::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, Layout, NONE, Section};
+use super::rule::{RULE_WORDS, RuleWords};
+
+/// Most tables hold positions: a table, and how many there are of what it points to.
+struct Counts {
+    classes: usize,
+    programs: usize,
+    segments: usize,
+    steps: usize,
+    blocks: usize,
+    rules: usize,
+    port_ranges: usize,
+    tiers: usize,
+    policies: usize,
+    objects: usize,
+    labels: usize,
+    strings: usize,
+}
+
+/// Checks every table, in one pass over each.
+pub(super) fn validate(bytes: &[u8], layout: &Layout) -> Result<(), ImageError> {
+    let check = Check { bytes, layout };
+    for section in Section::ALL {
+        check.whole_values(section)?;
+    }
+    let counts = check.counts();
+    let head = layout.head;
+    ensure(
+        head.flags & !(FLAG_ALLOW_UNSELECTED | FLAG_ALLOW_UNCOVERED) == 0,
+        Section::Classes,
+        "has unknown flags",
+    )?;
+    check.pieces(&counts)?;
+    check.classes(&counts)?;
+    check.programs(&counts)?;
+    check.rules(&counts)?;
+    check.names(&counts)?;
+    check.strings()
+}
+
+struct Check<'a> {
+    bytes: &'a [u8],
+    layout: &'a Layout,
+}
+
+impl Check<'_> {
+    fn table<const N: usize>(&self, section: Section) -> &[[u32; N]] {
+        self.layout.table(self.bytes, section)
+    }
+
+    fn words(&self, section: Section) -> &[u32] {
+        self.layout.table(self.bytes, section)
+    }
+
+    fn counts(&self) -> Counts {
+        Counts {
+            classes: self.table::<3>(Section::Classes).len(),
+            programs: self.table::<2>(Section::Programs).len(),
+            segments: self.table::<3>(Section::Segments).len(),
+            steps: self.words(Section::Steps).len(),
+            blocks: self.table::<4>(Section::Blocks).len(),
+            rules: self.table::<RULE_WORDS>(Section::Rules).len(),
+            port_ranges: self.words(Section::PortRanges).len(),
+            tiers: self.table::<2>(Section::Tiers).len(),
+            policies: self.table::<4>(Section::Policies).len(),
+            objects: self.table::<4>(Section::Objects).len(),
+            labels: self.table::<2>(Section::Labels).len(),
+            strings: self.words(Section::StringEnds).len(),
+        }
+    }
+
+    fn whole_values(&self, section: Section) -> Result<(), ImageError> {
+        let value = match section {
+            Section::Text => 1,
+            Section::ClassSets | Section::Programs | Section::Tiers | Section::Labels => 8,
+            Section::Classes | Section::Segments => 12,
+            Section::V6Starts | Section::Blocks | Section::Policies | Section::Objects => 16,
+            Section::Rules => RULE_WORDS * 4,
+            Section::V4Starts
+            | Section::V4Classes
+            | Section::V4Names
+            | Section::V6Classes
+            | Section::V6Names
+            | Section::Steps
+            | Section::PortRanges
+            | Section::StringEnds => 4,
+        };
+        let length = self.layout.part(self.bytes, section).len();
+        ensure(length.is_multiple_of(value), section, "does not divide into whole entries")
+    }
+
+    fn pieces(&self, counts: &Counts) -> Result<(), ImageError> {
+        let v4: &[u32] = self.layout.table(self.bytes, Section::V4Starts);
+        let v6: &[[u64; 2]] = self.layout.table(self.bytes, Section::V6Starts);
+        ensure(
+            v4.first() == Some(&0) && v4.is_sorted_by(|a, b| a < b),
+            Section::V4Starts,
+            "is not ascending from 0",
+        )?;
+        ensure(
+            v6.first() == Some(&[0, 0]) && v6.is_sorted_by(|a, b| a < b),
+            Section::V6Starts,
+            "is not ascending from 0",
+        )?;
+        let tables = [
+            (Section::V4Classes, v4.len(), counts.classes, false),
+            (Section::V4Names, v4.len(), counts.objects, true),
+            (Section::V6Classes, v6.len(), counts.classes, false),
+            (Section::V6Names, v6.len(), counts.objects, true),
+        ];
+        for (section, pieces, limit, may_be_none) in tables {
+            let values = self.words(section);
+            ensure(values.len() == pieces, section, "does not have an entry for each piece")?;
+            let fits = |value: &u32| below(*value, limit) || (may_be_none && *value == NONE);
+            ensure(values.iter().all(fits), section, OUTSIDE)?;
+        }
+        Ok(())
+    }
+
+    fn classes(&self, counts: &Counts) -> Result<(), ImageError> {
+        let fits = |[covered, ingress, egress]: &[u32; 3]| {
+            *covered < 2 && below(*ingress, counts.programs) && below(*egress, counts.programs)
+        };
+        ensure(self.table(Section::Classes).iter().all(fits), Section::Classes, OUTSIDE)?;
+        let rows: &[u64] = self.layout.table(self.bytes, Section::ClassSets);
+        let row = self.layout.head.match_sets.div_ceil(64) as usize;
+        ensure(
+            rows.len() == counts.classes * row,
+            Section::ClassSets,
+            "does not have a row for each class",
+        )
+    }
+
+    fn programs(&self, counts: &Counts) -> Result<(), ImageError> {
+        let fits = |range: &[u32; 2]| is_range(*range, counts.segments);
+        ensure(self.table(Section::Programs).iter().all(fits), Section::Programs, OUTSIDE)?;
+        ensure(
+            self.table::<2>(Section::Programs).first() == Some(&[0, 0]),
+            Section::Programs,
+            "does not begin with the empty program",
+        )?;
+        let fits = |[tier, first, end]: &[u32; 3]| {
+            below(*tier, counts.tiers) && is_range([*first, *end], counts.steps)
+        };
+        ensure(self.table(Section::Segments).iter().all(fits), Section::Segments, OUTSIDE)?;
+        let fits = |step: &u32| below(*step, counts.blocks);
+        ensure(self.words(Section::Steps).iter().all(fits), Section::Steps, OUTSIDE)?;
+        let fits = |[policy, direction, first, end]: &[u32; 4]| {
+            below(*policy, counts.policies)
+                && *direction < 2
+                && is_range([*first, *end], counts.rules)
+        };
+        ensure(self.table(Section::Blocks).iter().all(fits), Section::Blocks, OUTSIDE)
+    }
+
+    fn rules(&self, counts: &Counts) -> Result<(), ImageError> {
+        let sets = self.layout.head.match_sets as usize;
+        let fits = |words: &[u32; RULE_WORDS]| {
+            let rule = RuleWords(*words);
+            let lists = rule.ports().into_iter().all(|list| {
+                is_range(
+                    [list.first, list.first.saturating_add(u32::from(list.count))],
+                    counts.port_ranges,
+                )
+            });
+            rule.flags_are_known()
+                && lists
+                && rule
+                    .match_sets()
+                    .as_flattened()
+                    .iter()
+                    .all(|set| *set == NONE || below(*set, sets))
+                && below(rule.text(), counts.strings)
+        };
+        ensure(self.table(Section::Rules).iter().all(fits), Section::Rules, OUTSIDE)?;
+        let fits = |range: &u32| range >> 16 <= range & 0xffff;
+        ensure(
+            self.words(Section::PortRanges).iter().all(fits),
+            Section::PortRanges,
+            "has a range that ends before it begins",
+        )
+    }
+
+    fn names(&self, counts: &Counts) -> Result<(), ImageError> {
+        let fits = |[name, denies]: &[u32; 2]| below(*name, counts.strings) && *denies < 2;
+        ensure(self.table(Section::Tiers).iter().all(fits), Section::Tiers, OUTSIDE)?;
+        let block = |block: u32| block == NONE || below(block, counts.blocks);
+        let fits = |[name, tier, ingress, egress]: &[u32; 4]| {
+            below(*name, counts.strings)
+                && below(*tier, counts.tiers)
+                && block(*ingress)
+                && block(*egress)
+        };
+        ensure(self.table(Section::Policies).iter().all(fits), Section::Policies, OUTSIDE)?;
+        let fits = |[kind, name, first, end]: &[u32; 4]| {
+            *kind < 2 && below(*name, counts.strings) && is_range([*first, *end], counts.labels)
+        };
+        ensure(self.table(Section::Objects).iter().all(fits), Section::Objects, OUTSIDE)?;
+        let fits = |[name, value]: &[u32; 2]| {
+            below(*name, counts.strings) && below(*value, counts.strings)
+        };
+        ensure(self.table(Section::Labels).iter().all(fits), Section::Labels, OUTSIDE)
+    }
+
+    fn strings(&self) -> Result<(), ImageError> {
+        let text = self.layout.part(self.bytes, Section::Text);
+        let Ok(text) = std::str::from_utf8(text) else {
+            return ensure(false, Section::Text, "is not UTF-8");
+        };
+        let ends = self.words(Section::StringEnds);
+        let fits = ends.is_sorted() && ends.iter().all(|end| text.is_char_boundary(*end as usize));
+        ensure(fits, Section::StringEnds, OUTSIDE)
+    }
+}
+
+const OUTSIDE: &str = "points outside of what it names";
+
+fn below(value: u32, limit: usize) -> bool {
+    (value as usize) < limit
+}
+
+fn is_range([first, end]: [u32; 2], limit: usize) -> bool {
+    first <= end && end as usize <= limit
+}
+
+fn ensure(holds: bool, section: Section, why: &'static str) -> Result<(), ImageError> {
+    if holds { Ok(()) } else { Err(ImageError::Table { table: format!("{section:?}"), why }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::layout::{CHECKSUM_AT, checksum};
+    use super::super::{FORMAT_VERSION, Image, ImageBytes};
+    use crate::compile::{Limits, compile};
+    use crate::label::Labels;
+    use crate::packet::{Crossing, PacketKey, Side, Transport};
+    use crate::resource::{
+        Action, Object, ObjectKind, Peer, Policy, PolicySet, PortRange, Rule, Tier,
+    };
+    use crate::selector::Selector;
+
+    fn image() -> Image {
+        let mut set = PolicySet::new();
+        let selector = |text: &str| Selector::parse(text).unwrap();
+        for (name, nets) in [
+            ("noc", ["198.18.10.0/24", "2001:2:0:10::/64"]),
+            ("rack", ["198.18.70.0/24", "2001:2::/32"]),
+        ] {
+            set.objects.push(Object {
+                kind: ObjectKind::GlobalNetworkSet,
+                name: name.to_owned(),
+                labels: Labels::from_iter([("role", name)]),
+                nets: nets.iter().map(|net| net.parse().unwrap()).collect(),
+            });
+        }
+        let mut rule = Rule::new(Action::Allow);
+        rule.protocol = Some(6);
+        rule.source.selector = Some(selector("role == 'noc'"));
+        rule.destination =
+            Peer { ports: vec![PortRange { first: 22, last: 25 }], ..Peer::default() };
+        set.policies.push(Policy {
+            name: "ssh".to_owned(),
+            tier: Tier::DEFAULT.to_owned(),
+            order: None,
+            selector: selector("role == 'rack'"),
+            applies_ingress: true,
+            applies_egress: false,
+            ingress: vec![Rule::new(Action::Log), rule],
+            egress: Vec::new(),
+        });
+        compile(&set, 41, &Limits::default()).unwrap()
+    }
+
+    fn ask(image: &Image) {
+        let addresses =
+            ["0.0.0.0", "198.18.10.7", "198.18.70.7", "2001:2:0:10::7", "2001:2::7", "ffff::"];
+        let addresses = addresses.map(|text| text.parse::<IpAddr>().unwrap());
+        for (src, dst) in
+            addresses.iter().flat_map(|src| addresses.iter().map(move |dst| (*src, *dst)))
+        {
+            let packet = PacketKey {
+                src,
+                dst,
+                protocol: 6,
+                transport: Transport::Ports { src: 9, dst: 22 },
+            };
+            for from in [Side::Inside, Side::Outside] {
+                let _ = image.view().trace(&packet, Crossing { from, to: Side::Inside });
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_survives_the_way_through_bytes() {
+        let image = image();
+        let copy = Image::load(ImageBytes::from_slice(image.bytes())).unwrap();
+        assert_eq!((copy.generation(), copy.bytes()), (41, image.bytes()));
+        assert!(copy.same_policy(&image));
+    }
+
+    #[test]
+    fn any_flipped_byte_is_refused() {
+        let good = image();
+        for at in 0..good.bytes().len() {
+            let mut bytes = ImageBytes::from_slice(good.bytes());
+            bytes.as_mut_bytes()[at] ^= 0x40;
+            assert!(Image::load(bytes).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn any_truncation_is_refused() {
+        let good = image();
+        for length in 0..good.bytes().len() {
+            let error = Image::load(ImageBytes::from_slice(&good.bytes()[..length])).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains("not a policy image") || text.contains("bytes where it should have"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number() {
+        let mut bytes = ImageBytes::from_slice(image().bytes());
+        bytes.as_mut_bytes()[8] = 99;
+        assert_eq!(
+            Image::load(bytes).unwrap_err().to_string(),
+            format!(
+                "the policy image has format version 99, this program reads version {FORMAT_VERSION}; \
+                 compile the policy again with the matching version"
+            )
+        );
+    }
+
+    #[test]
+    fn a_damaged_table_under_a_right_checksum_never_panics() {
+        let good = image();
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut refused = 0;
+        for _ in 0..20_000 {
+            let mut bytes = ImageBytes::from_slice(good.bytes());
+            let at = random.usize(12..good.bytes().len() / 4) * 4;
+            let value = [0, 1, 2, 7, 64, u32::MAX, u32::MAX - 1][random.usize(..7)];
+            bytes.as_mut_bytes()[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            let right = checksum(bytes.as_bytes());
+            bytes.as_mut_bytes()[CHECKSUM_AT..CHECKSUM_AT + 4]
+                .copy_from_slice(&right.to_le_bytes());
+            match Image::load(bytes) {
+                Ok(image) => ask(&image),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 5_000, "validation refused only {refused}");
+    }
+}
