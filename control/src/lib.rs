@@ -1,1 +1,6 @@
-//! c
+//! Which policy is in force? Reads documents, says what is wrong with them, compiles, publishes, traces.
+#![forbid(unsafe_code)]
+
+pub mod diagnostic;
+pub mod inventory;
+pub mod settings;

@@ -1,0 +1,82 @@
+//! `ravelin.toml`: what this gateway is and where its files are. Everything about policy is in documents, not here.
+
+use std::path::{Path, PathBuf};
+
+use classifier::packet::Side;
+use classifier::resource::Defaults;
+
+use crate::diagnostic::Diagnostic;
+
+/// The settings of one gateway, checked. Paths are absolute, or relative to the working directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The gateway's name, as flow records and `node` of a host endpoint say it.
+    pub gateway_name: String,
+    /// The ports: one outside, one inside, in the order of the file.
+    pub ports: Vec<PortSettings>,
+    /// How the data plane runs.
+    pub dataplane: DataplaneSettings,
+    /// The directory of policy documents.
+    pub policy_directory: PathBuf,
+    /// What happens where no policy speaks.
+    pub defaults: Defaults,
+    /// Where flow records go.
+    pub flow_log: FlowLogSettings,
+    /// The socket on which the daemon answers `ravelin status` and its like.
+    pub control_socket: PathBuf,
+    /// What a person should know about these settings, all of them warnings: `check` and the daemon say them.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// One port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PortSettings {
+    /// The network interface.
+    pub interface: String,
+    /// The side it faces.
+    pub side: Side,
+    /// Whether frames that are neither IP, ARP nor neighbour discovery pass; else they are dropped and counted.
+    pub pass_non_ip: bool,
+}
+
+/// How the data plane runs; it gets all this as flags.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DataplaneSettings {
+    /// The program `ravelin-dataplane`.
+    pub binary: PathBuf,
+    /// The `SOCK_SEQPACKET` socket on which it takes policy images.
+    pub socket: PathBuf,
+    /// Where it keeps the last good image and the spool of flow records.
+    pub state_dir: PathBuf,
+    /// The cores to pin workers to, one after the other; any core when empty.
+    pub cores: Vec<u32>,
+    /// Most flows it remembers at a time.
+    pub flows_max: u32,
+    /// Frames of packet memory for each queue.
+    pub frames_per_queue: u32,
+    /// Most disk space for the spool of flow records, MiB.
+    pub spool_max_mib: u32,
+    /// Size of one segment of the spool, MiB; the oldest segment goes first.
+    pub spool_segment_mib: u32,
+}
+
+/// Where flow records go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FlowLogSettings {
+    /// The file of JSON lines.
+    pub path: PathBuf,
+    /// At this size, MiB, the file is renamed to `<path>.1` and begun anew.
+    pub max_mib: u32,
+}
+
+impl Settings {
+    /// Reads a settings file.
+    ///
+    /// # Errors
+    /// Every finding of the file, when one of them is an error.
+    pub fn load(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let finding = Diagnostic::error("settings.reader", "settings cannot be read yet")
+            .help(format!("wait for the reader of `{}`", path.display()));
+        Err(vec![finding])
+    }
+}
