@@ -149,8 +149,8 @@ impl<'a> View<'a> {
         if covered == 0 {
             return self.default_half(Reason::Uncovered, FLAG_ALLOW_UNCOVERED);
         }
-        let segments = self
-            .range(self.segments, self.programs.get(program as usize).copied().unwrap_or_default());
+        let program = self.programs.get(program as usize).copied().unwrap_or_default();
+        let segments = range(self.segments, program);
         if segments.is_empty() {
             return self.default_half(Reason::Unselected, FLAG_ALLOW_UNSELECTED);
         }
