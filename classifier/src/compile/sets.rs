@@ -96,7 +96,7 @@ fn halves(peer: &Peer) -> (Option<&Selector>, Option<&Selector>) {
 }
 
 fn key(positive: Option<&Selector>, negative: Option<&Selector>) -> SelectorKey {
-    (positive.map(|s| format!("{:?}", s.expr())), negative.map(|s| format!("{:?}", s.expr())))
+    (positive.map(ToString::to_string), negative.map(ToString::to_string))
 }
 
 fn sorted(nets: &[IpNet]) -> Vec<IpNet> {

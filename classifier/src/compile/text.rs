@@ -70,10 +70,10 @@ fn peer(f: &mut fmt::Formatter<'_>, word: &str, peer: &Peer) -> fmt::Result {
     }
     write!(f, " {word}")?;
     if let Some(selector) = selector {
-        write!(f, " {:?}", selector.expr())?;
+        write!(f, " {selector}")?;
     }
     if let Some(selector) = not_selector {
-        write!(f, " not ({:?})", selector.expr())?;
+        write!(f, " not ({selector})")?;
     }
     list(f, "", nets)?;
     list(f, " not", not_nets)?;
