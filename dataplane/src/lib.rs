@@ -2,3 +2,7 @@
 
 pub mod device;
 pub mod disposition;
+pub mod handover;
+pub mod last_good;
+pub mod reporter;
+pub mod spool;

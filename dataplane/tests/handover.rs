@@ -1,0 +1,380 @@
+//! What a peer of the data plane's socket can and cannot do, over the real socket.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "test helpers")]
+
+use std::fs::{self, File};
+use std::io::{IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use classifier::compile::{Limits, compile};
+use classifier::handover::{Reply, Request};
+use classifier::image::Image;
+use classifier::resource::PolicySet;
+use dataplane::handover::{Handover, Peers, Server};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg,
+    sendmsg, socket_with,
+};
+
+const IMAGE_BYTES_MAX: usize = 1 << 20;
+
+#[test]
+fn a_sealed_image_comes_into_force_and_can_be_read_back() {
+    let gateway = Gateway::start(Peers::default());
+    let image = image(1);
+    let (reply, text, _) = gateway.publish(&sealed(image.bytes()));
+    assert_eq!((reply, text.as_str()), (Reply::Done, "generation 1 is in force"));
+    assert_eq!(gateway.published(), [1]);
+    let (reply, text, memfd) = gateway.ask(&[Request::Image as u8], &[]);
+    assert_eq!((reply, text.as_str()), (Reply::Done, "generation 1"));
+    assert_eq!(content(memfd.unwrap()), image.bytes());
+}
+
+#[test]
+fn what_is_not_a_whole_sealed_image_is_refused_and_changes_nothing() {
+    let gateway = Gateway::start(Peers::default());
+    gateway.publish(&sealed(image(1).bytes()));
+    let good = image(2);
+    let flipped = |at: usize| {
+        let mut bytes = good.bytes().to_vec();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let half = &good.bytes()[..good.bytes().len() / 2];
+    let refusals = [
+        (
+            sealed(&flipped(good.bytes().len() - 1)),
+            "the policy image is damaged: its checksum does not fit".to_owned(),
+        ),
+        (
+            sealed(half),
+            format!(
+                "the policy image has {} bytes where it should have {}",
+                half.len(),
+                good.bytes().len()
+            ),
+        ),
+        (sealed(b"#!/bin/sh"), "these 9 bytes are not a policy image".to_owned()),
+        (sealed(b""), "the memfd is empty".to_owned()),
+        (
+            sealed(&vec![0; IMAGE_BYTES_MAX + 1]),
+            "the image has 1048577 bytes; at most 1048576 are taken".to_owned(),
+        ),
+        (
+            memfd(good.bytes(), SealFlags::empty()),
+            "the memfd is not sealed: `shrink` is missing of shrink, grow, write, seal".to_owned(),
+        ),
+        (
+            memfd(good.bytes(), SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL),
+            "the memfd is not sealed: `write` is missing of shrink, grow, write, seal".to_owned(),
+        ),
+        (
+            memfd(good.bytes(), SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE),
+            "the memfd is not sealed: `seal` is missing of shrink, grow, write, seal".to_owned(),
+        ),
+        (File::open("/dev/zero").unwrap().into(), "the file descriptor is not a memfd".to_owned()),
+        (
+            sealed(image(1).bytes()),
+            "generation 1 is not above generation 1, which is in force".to_owned(),
+        ),
+    ];
+    let count = refusals.len();
+    for (memfd, expected) in refusals {
+        let (reply, text, _) = gateway.publish(&memfd);
+        assert_eq!((reply, text), (Reply::Refused, expected));
+    }
+    assert_eq!(gateway.published(), [1]);
+    assert_eq!(gateway.status_of("policy.generation"), "1");
+    assert_eq!(gateway.status_of("policy.refused"), count.to_string());
+    let last = "generation 1 is not above generation 1, which is in force";
+    assert_eq!(gateway.status_of("policy.last-refusal"), last);
+}
+
+#[test]
+fn an_image_of_another_format_version_is_refused() {
+    let gateway = Gateway::start(Peers::default());
+    let mut bytes = image(1).bytes().to_vec();
+    let at = version_position(&bytes);
+    bytes[at] = 99;
+    let (reply, text, _) = gateway.publish(&sealed(&bytes));
+    assert_eq!(reply, Reply::Refused);
+    assert!(
+        text.starts_with("the policy image has format version 99, this program reads"),
+        "{text}"
+    );
+    assert_eq!(gateway.published(), []);
+}
+
+#[test]
+fn a_request_that_is_none_is_refused() {
+    let gateway = Gateway::start(Peers::default());
+    let expected = "a request is one byte: publish 1, status 2, image 3";
+    for request in [&[0][..], &[200], &[1, 1], &[1; 5000]] {
+        let (reply, text, _) = gateway.ask(request, &[]);
+        assert_eq!((reply, text.as_str()), (Reply::Refused, expected));
+    }
+    let image = sealed(image(1).bytes());
+    for (came, descriptors) in [
+        ("none", vec![]),
+        ("more than one", vec![image.as_fd(); 2]),
+        ("more than one", vec![image.as_fd(); 9]),
+    ] {
+        let (reply, text, _) = gateway.ask(&[Request::Publish as u8], &descriptors);
+        let expected = format!("publish takes exactly one file descriptor, {came} came");
+        assert_eq!((reply, text), (Reply::Refused, expected));
+    }
+    let (reply, text, _) = gateway.ask(&[Request::Image as u8], &[]);
+    assert_eq!((reply, text.as_str()), (Reply::Refused, "no policy is in force"));
+    assert_eq!(gateway.published(), []);
+}
+
+#[test]
+fn only_root_and_the_user_of_the_settings_are_heard() {
+    let gateway = Gateway::start(Peers { uid: Some(60_001) });
+    fs::set_permissions(gateway.socket(), fs::Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(gateway.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let image = sealed(image(1).bytes());
+    let (reply, text) = publish_as(60_002, &gateway.socket(), image.try_clone().unwrap());
+    assert_eq!(
+        (reply, text.as_str()),
+        (Reply::Refused, "user 60002 may not talk to the data plane")
+    );
+    assert_eq!(gateway.published(), []);
+    let (reply, _) = publish_as(60_001, &gateway.socket(), image);
+    assert_eq!(reply, Reply::Done);
+    assert_eq!(gateway.published(), [1]);
+}
+
+#[test]
+fn a_peer_that_says_nothing_does_not_keep_others_out() {
+    let gateway = Gateway::start(Peers::default());
+    let silent = connected(&gateway.socket());
+    let (reply, ..) = gateway.ask(&[Request::Status as u8], &[]);
+    assert_eq!(reply, Reply::Done);
+    drop(silent);
+}
+
+#[test]
+fn the_last_good_image_is_in_force_after_a_restart() {
+    let gateway = Gateway::start(Peers::default());
+    gateway.publish(&sealed(image(7).bytes()));
+    let directory = gateway.stop();
+    let gateway = Gateway::start_in(directory, Peers::default());
+    assert_eq!(gateway.started, Ok(Some(7)));
+    assert_eq!(gateway.published(), [7]);
+    let (_, _, memfd) = gateway.ask(&[Request::Image as u8], &[]);
+    assert_eq!(content(memfd.unwrap()), image(7).bytes());
+}
+
+#[test]
+fn a_last_good_image_that_is_torn_leaves_the_gateway_closed() {
+    let gateway = Gateway::start(Peers::default());
+    gateway.publish(&sealed(image(7).bytes()));
+    let mut directory = gateway.stop();
+    let path = directory.path().join("last-good.image");
+    let good = fs::read(&path).unwrap();
+    let prefix = format!("the last good image `{}` is refused: ", path.display());
+    let mut flipped = good.clone();
+    flipped[good.len() - 1] ^= 0x80;
+    let mut version = good.clone();
+    version[version_position(&good)] = 99;
+    for (bytes, expected) in [
+        (&flipped[..], "the policy image is damaged: its checksum does not fit".to_owned()),
+        (&good[..good.len() - 8], format!("the policy image has {} bytes where it should have {}", good.len() - 8, good.len())),
+        (&version, "the policy image has format version 99, this program reads version 1; compile the policy again with the matching version".to_owned()),
+        (b"", "these 0 bytes are not a policy image".to_owned()),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let gateway = Gateway::start_in(directory, Peers::default());
+        assert_eq!(gateway.started, Err(format!("{prefix}{expected}")));
+        assert_eq!(gateway.published(), []);
+        assert_eq!(gateway.status_of("policy.generation"), "none");
+        directory = gateway.stop();
+    }
+    let gateway = Gateway::start_in(directory, Peers::default());
+    gateway.publish(&sealed(image(8).bytes()));
+    assert_eq!(gateway.published(), [8]);
+}
+
+#[test]
+fn a_half_written_new_image_is_never_loaded() {
+    let gateway = Gateway::start(Peers::default());
+    gateway.publish(&sealed(image(3).bytes()));
+    let directory = gateway.stop();
+    fs::write(directory.path().join("last-good.image.new"), b"torn").unwrap();
+    let gateway = Gateway::start_in(directory, Peers::default());
+    assert_eq!(gateway.started, Ok(Some(3)));
+}
+
+#[test]
+fn a_policy_that_the_disk_refuses_is_in_force_all_the_same() {
+    let gateway = Gateway::start(Peers::default());
+    fs::create_dir(gateway.directory.path().join("last-good.image.new")).unwrap();
+    let (reply, text, _) = gateway.publish(&sealed(image(1).bytes()));
+    assert_eq!(reply, Reply::Done);
+    assert!(text.starts_with("generation 1 is in force, but not kept on disk: "), "{text}");
+    assert_eq!(gateway.published(), [1]);
+    assert!(gateway.status_of("policy.not-kept").starts_with("Is a directory"));
+}
+
+#[test]
+fn the_age_of_the_policy_can_be_told() {
+    let gateway = Gateway::start(Peers::default());
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    gateway.publish(&sealed(image(1).bytes()));
+    let since: u64 = gateway.status_of("policy.since").parse().unwrap();
+    assert!(since >= before && since <= before + 60, "{since}");
+}
+
+/// A data plane without packets: what it published is written down.
+struct Gateway {
+    directory: tempfile::TempDir,
+    published: Arc<Mutex<Vec<u64>>>,
+    started: Result<Option<u64>, String>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Gateway {
+    fn start(peers: Peers) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), peers)
+    }
+
+    fn start_in(directory: tempfile::TempDir, peers: Peers) -> Self {
+        let published = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&published);
+        let publish =
+            Box::new(move |image: Arc<Image>| log.lock().unwrap().push(image.generation()));
+        let describe = Box::new(|lines: &mut String| lines.push_str("workers 2\n"));
+        let mut handover = Handover::new(directory.path(), IMAGE_BYTES_MAX, publish, describe);
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let started = handover.start(now).map_err(|error| error.to_string());
+        let server = Server::bind(&directory.path().join("socket"), peers).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || handover.run(&server, &stopped).unwrap());
+        Self { directory, published, started, stop, thread }
+    }
+
+    fn stop(self) -> tempfile::TempDir {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        self.directory
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    fn published(&self) -> Vec<u64> {
+        self.published.lock().unwrap().clone()
+    }
+
+    fn publish(&self, memfd: &OwnedFd) -> (Reply, String, Option<OwnedFd>) {
+        self.ask(&[Request::Publish as u8], &[memfd.as_fd()])
+    }
+
+    fn status_of(&self, key: &str) -> String {
+        let (reply, text, _) = self.ask(&[Request::Status as u8], &[]);
+        assert_eq!(reply, Reply::Done);
+        assert!(text.ends_with("workers 2\n"), "{text}");
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        value.unwrap().to_owned()
+    }
+
+    fn ask(
+        &self,
+        request: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> (Reply, String, Option<OwnedFd>) {
+        ask(&connected(&self.socket()), request, descriptors)
+    }
+}
+
+fn connected(socket: &Path) -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC;
+    let client = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    connect(&client, &SocketAddrUnix::new(socket).unwrap()).unwrap();
+    client
+}
+
+fn ask(
+    client: &OwnedFd,
+    request: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> (Reply, String, Option<OwnedFd>) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)));
+    }
+    sendmsg(client, &[IoSlice::new(request)], &mut control, SendFlags::NOSIGNAL).unwrap();
+    let mut bytes = vec![0; 64 * 1024];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let parts = &mut [IoSliceMut::new(&mut bytes)];
+    let length = recvmsg(client, parts, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
+    let mut memfd = None;
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut sent) = part {
+            memfd = sent.next();
+        }
+    }
+    let text = String::from_utf8(bytes[1..length].to_vec()).unwrap();
+    (Reply::from_byte(bytes[0]).unwrap(), text, memfd)
+}
+
+/// Publishes as another user: credentials are those of the connecting thread.
+fn publish_as(uid: u32, socket: &Path, memfd: OwnedFd) -> (Reply, String) {
+    let socket = socket.to_owned();
+    let other = thread::spawn(move || {
+        let uid = rustix::process::Uid::from_raw(uid);
+        rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+        let (reply, text, _) =
+            ask(&connected(&socket), &[Request::Publish as u8], &[memfd.as_fd()]);
+        (reply, text)
+    });
+    other.join().unwrap()
+}
+
+fn image(generation: u64) -> Image {
+    compile(&PolicySet::new(), generation, &Limits::default()).unwrap()
+}
+
+/// The version is the first byte behind the magic that differs when only the format changes; found by what is refused.
+fn version_position(good: &[u8]) -> usize {
+    let says_version = |at: &usize| {
+        let mut bytes = good.to_vec();
+        bytes[*at] = 99;
+        let loaded = Image::load(classifier::image::ImageBytes::from_slice(&bytes));
+        loaded.is_err_and(|error| error.to_string().contains("format version 99,"))
+    };
+    (0..64).find(says_version).unwrap()
+}
+
+fn sealed(bytes: &[u8]) -> OwnedFd {
+    memfd(bytes, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)
+}
+
+fn memfd(bytes: &[u8], seals: SealFlags) -> OwnedFd {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(memfd_create("image", flags).unwrap());
+    file.write_all(bytes).unwrap();
+    fcntl_add_seals(&file, seals).unwrap();
+    file.into()
+}
+
+fn content(memfd: OwnedFd) -> Vec<u8> {
+    let file = File::from(memfd);
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
