@@ -24,6 +24,11 @@ pub struct Settings {
     pub flow_log: FlowLogSettings,
     /// The socket on which the daemon answers `ravelin status` and its like.
     pub control_socket: PathBuf,
+    /// Where the daemon keeps the images that flow records name, and how far it has read the spool.
+    pub control_state_dir: PathBuf,
+    /// The user that the daemon runs as, by name or number: beside root the only one that the data plane heeds.
+    /// `None`: only root.
+    pub control_user: Option<String>,
     /// What a person should know about these settings, all of them warnings: `check` and the daemon say them.
     pub warnings: Vec<Diagnostic>,
 }
