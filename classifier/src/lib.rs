@@ -8,5 +8,6 @@ pub mod image;
 pub mod label;
 pub mod packet;
 pub mod record;
+pub mod reference;
 pub mod resource;
 pub mod selector;

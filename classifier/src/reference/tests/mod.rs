@@ -1,0 +1,159 @@
+//! The policy model as claims, each for IPv4 and IPv6 where a family is in question.
+
+mod matching;
+mod order;
+mod protection;
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::evaluate;
+use crate::decision::{Decision, Direction, Half, Reason, RuleRef, Verdict};
+use crate::packet::{Crossing, IpVersion, PacketKey, Side, Transport, protocol};
+use crate::resource::{
+    Action, IcmpMatch, Object, ObjectKind, Peer, Policy, PolicySet, PortRange, Rule, Tier,
+    TierAction,
+};
+use crate::selector::Selector;
+
+const IN: Crossing = Crossing { from: Side::Outside, to: Side::Inside };
+const OUT: Crossing = Crossing { from: Side::Inside, to: Side::Outside };
+const ACROSS: Crossing = Crossing { from: Side::Inside, to: Side::Inside };
+const AWAY: Crossing = Crossing { from: Side::Outside, to: Side::Outside };
+
+/// The same places in one family.
+struct Lab {
+    family: IpVersion,
+    /// A protected address, in `rack` and `site`.
+    server: IpAddr,
+    /// An address outside.
+    client: IpAddr,
+    /// An address of no object.
+    stranger: IpAddr,
+    rack: &'static str,
+    site: &'static str,
+    clients: &'static str,
+    everything: &'static str,
+}
+
+/// The lab in both families.
+fn labs() -> [Lab; 2] {
+    let address = |text: &str| text.parse().unwrap();
+    [
+        Lab {
+            family: IpVersion::V4,
+            server: address("198.18.70.1"),
+            client: address("198.19.0.1"),
+            stranger: address("198.19.255.255"),
+            rack: "198.18.70.0/24",
+            site: "198.18.0.0/16",
+            clients: "198.19.0.0/24",
+            everything: "0.0.0.0/0",
+        },
+        Lab {
+            family: IpVersion::V6,
+            server: address("2001:2:0:70::1"),
+            client: address("2001:2:0:f0::1"),
+            stranger: address("2001:2:0:ff::1"),
+            rack: "2001:2:0:70::/64",
+            site: "2001:2::/57",
+            clients: "2001:2:0:f0::/64",
+            everything: "::/0",
+        },
+    ]
+}
+
+impl Lab {
+    /// A TCP packet from the client to port 443 of the server.
+    fn packet(&self) -> PacketKey {
+        PacketKey {
+            src: self.client,
+            dst: self.server,
+            protocol: protocol::TCP,
+            transport: Transport::Ports { src: 40_000, dst: 443 },
+        }
+    }
+
+    /// A set where `rack` is protected and `clients` is a peer.
+    fn set(&self, policies: impl IntoIterator<Item = Policy>) -> PolicySet {
+        PolicySet {
+            policies: policies.into_iter().collect(),
+            objects: vec![
+                object("rack", &[("role", "server")], &[self.rack]),
+                object("clients", &[("role", "client")], &[self.clients]),
+            ],
+            ..PolicySet::new()
+        }
+    }
+
+    /// Whether a rule like this one matches `packet` on its way to the server.
+    fn matches(&self, packet: &PacketKey, change: impl FnOnce(&mut Rule)) -> bool {
+        let mut rule = Rule::new(Action::Allow);
+        change(&mut rule);
+        let set = self.set([ingress("p", [rule])]);
+        evaluate(&set, packet, IN).verdict() == Verdict::Allow
+    }
+}
+
+fn object(name: &str, labels: &[(&str, &str)], nets: &[&str]) -> Object {
+    Object {
+        kind: ObjectKind::GlobalNetworkSet,
+        name: name.to_owned(),
+        labels: labels.iter().copied().collect(),
+        nets: networks(nets),
+    }
+}
+
+fn networks(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn selector(text: &str) -> Selector {
+    Selector::parse(text).unwrap()
+}
+
+/// A policy of the default tier for what has `role == 'server'`, on packets towards it.
+fn ingress(name: &str, rules: impl IntoIterator<Item = Rule>) -> Policy {
+    Policy {
+        name: name.to_owned(),
+        tier: Tier::DEFAULT.to_owned(),
+        order: None,
+        selector: selector("role == 'server'"),
+        applies_ingress: true,
+        applies_egress: false,
+        ingress: rules.into_iter().collect(),
+        egress: Vec::new(),
+    }
+}
+
+/// The same on packets from it.
+fn egress(name: &str, rules: impl IntoIterator<Item = Rule>) -> Policy {
+    Policy {
+        applies_ingress: false,
+        applies_egress: true,
+        egress: rules.into_iter().collect(),
+        ..ingress(name, [])
+    }
+}
+
+fn tier(name: &str, order: Option<f64>, default_action: TierAction) -> Tier {
+    Tier { name: name.to_owned(), order, default_action }
+}
+
+fn port(port: u16) -> PortRange {
+    PortRange { first: port, last: port }
+}
+
+/// The decision of the only direction that was asked.
+fn only_half(decision: Decision) -> Half {
+    decision.egress.xor(decision.ingress).expect("one direction")
+}
+
+fn ingress_reason(set: &PolicySet, packet: &PacketKey) -> Reason {
+    evaluate(set, packet, IN).ingress.expect("ingress was asked").reason
+}
+
+fn ingress_rule(policy: u32, rule: u32) -> Reason {
+    Reason::Rule(RuleRef { policy, direction: Direction::Ingress, rule })
+}
