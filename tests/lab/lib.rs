@@ -1,1 +1,20 @@
-//! lab
+//! The laboratory: a small network of namespaces with a gateway in its middle, and the means to try things in it.
+//!
+//! Everything lives in namespaces that a `Lab` makes and deletes again; no packet leaves them. All hosts share one Ethernet,
+//! cut in two by the gateway, which has no address of its own (bridge mode):
+//!
+//! ```text
+//!  noc   office   embargoed   stranger            server   candidate
+//!    \      \        /          /                    \       /
+//!     +------ switch "outside" --- [outside0 gateway inside0] --- switch "inside" ---+
+//! ```
+//!
+//! Needs root, `ip`, `ethtool`, `ping` and `tcpdump`. What is missing is an error with a name, never a skipped test.
+
+pub mod attempt;
+pub mod deadline;
+pub mod failure;
+pub mod frames;
+pub mod namespace;
+pub mod servers;
+pub mod topology;
