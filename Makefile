@@ -1,0 +1,34 @@
+# What a person types. Everything but `check` and `demo-clean` installs what it needs first (.ci/setup).
+
+# Where rustup puts cargo, for a shell that does not know it yet.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+DEMO = target/release/examples/demo
+
+.PHONY: help setup demo demo-keep demo-clean test check
+
+help:
+	@echo 'make demo        real packets judged by the real gateway, in network namespaces'
+	@echo 'make demo-keep   the same, left up to play with'
+	@echo 'make demo-clean  takes away what demo-keep left'
+	@echo 'make test        every test'
+	@echo 'make check       formatting and lints'
+
+setup:
+	@.ci/setup
+
+demo demo-keep: setup
+	cargo build --release --locked --package control --package dataplane --bins
+	cargo build --release --locked --package ravelin --example demo
+	$(DEMO) $(if $(filter demo-keep,$@),--keep)
+
+demo-clean:
+	$(DEMO) --clean
+
+test: setup
+	cargo build --locked --workspace --all-targets
+	cargo test --locked --workspace --no-fail-fast
+
+check:
+	cargo fmt --all -- --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
