@@ -2,5 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod diagnostic;
+pub mod flowlog;
+pub mod images;
 pub mod inventory;
+pub mod publish;
 pub mod settings;
+pub mod spool;
