@@ -4,5 +4,6 @@ pub mod device;
 pub mod disposition;
 pub mod handover;
 pub mod last_good;
+pub mod parse;
 pub mod reporter;
 pub mod spool;

@@ -1,0 +1,170 @@
+//! From the bytes of a frame to what the flow table and the classifier see of it: in place, without copying, strict.
+//!
+//! What does not add up is a drop with a reason, never a guess. Lengths are taken from the headers and must fit the
+//! frame; what follows the IP packet in the frame (Ethernet padding) is not looked at.
+
+mod network;
+mod transport;
+
+use std::fmt;
+
+use classifier::packet::PacketKey;
+use etherparse::{ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2HeaderSlice};
+use etherparse::{SingleVlanHeaderSlice, ether_type};
+
+use crate::disposition::DropReason;
+
+/// A tag that stacked before IEEE 802.1ad gave stacking its own number, still common.
+const VLAN_STACKED: EtherType = ether_type::VLAN_DOUBLE_TAGGED_FRAME;
+/// Length of an Ethernet II header without a tag.
+const ETHERNET_BYTES: usize = 14;
+/// Length of one VLAN tag, with the `EtherType` that follows it.
+const TAG_BYTES: usize = 4;
+
+/// VLAN identifiers of a frame, outer first.
+pub type Vlans = [Option<u16>; 2];
+
+/// What a frame is, as far as its headers say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Parsed {
+    /// ARP for IPv4 over Ethernet (RFC 826).
+    Arp,
+    /// An IPv6 neighbour or router solicitation or advertisement from the link itself (RFC 4861).
+    NeighbourDiscovery,
+    /// Neither IPv4, IPv6 nor ARP.
+    NonIp,
+    /// An IP packet that policy judges.
+    Ip(Packet),
+}
+
+/// An IP packet: what rules match, and what the flow table needs besides.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Packet {
+    /// What a rule can match.
+    pub key: PacketKey,
+    /// The VLANs it travels in.
+    pub vlans: Vlans,
+    /// What it says about the conversation it belongs to.
+    pub signal: Signal,
+}
+
+/// What a packet says about its conversation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Signal {
+    /// An ICMP or `ICMPv6` echo request with this identifier.
+    EchoRequest(u16),
+    /// An ICMP or `ICMPv6` echo reply with this identifier.
+    EchoReply(u16),
+    /// Any other ICMP or `ICMPv6` message.
+    Message,
+    /// A packet of a protocol without a handshake that we know.
+    Datagram,
+    /// A TCP segment.
+    Tcp(TcpFlags),
+}
+
+/// The control bits of a TCP segment (RFC 9293 section 3.1).
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    const FIN: u8 = 0x01;
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+
+    /// No more data from the sender.
+    #[must_use]
+    pub fn fin(self) -> bool {
+        self.0 & Self::FIN != 0
+    }
+
+    /// Synchronise sequence numbers.
+    #[must_use]
+    pub fn syn(self) -> bool {
+        self.0 & Self::SYN != 0
+    }
+
+    /// Reset the connection.
+    #[must_use]
+    pub fn rst(self) -> bool {
+        self.0 & Self::RST != 0
+    }
+
+    /// The acknowledgment field is significant.
+    #[must_use]
+    pub fn ack(self) -> bool {
+        self.0 & Self::ACK != 0
+    }
+
+    /// A pure SYN: the only segment that begins a connection.
+    #[must_use]
+    pub fn opens(self) -> bool {
+        self.0 & (Self::SYN | Self::ACK | Self::RST | Self::FIN) == Self::SYN
+    }
+}
+
+impl fmt::Debug for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TcpFlags({:#04x})", self.0)
+    }
+}
+
+/// Reads the headers of a frame.
+///
+/// # Errors
+/// The reason to drop it, when its headers do not add up or hide what policy would have to see. Never panics.
+pub fn parse(frame: &[u8]) -> Result<Parsed, DropReason> {
+    let header = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| DropReason::Malformed)?;
+    let payload = behind(frame, ETHERNET_BYTES);
+    let (ether_type, vlans, payload) = look_through_tags(header.ether_type(), payload)?;
+    match ether_type {
+        ether_type::ARP => arp(payload),
+        ether_type::IPV4 => network::ipv4(payload, vlans),
+        ether_type::IPV6 => network::ipv6(payload, vlans),
+        _ => Ok(Parsed::NonIp),
+    }
+}
+
+/// The first `EtherType` that is no VLAN tag, the tags before it, and what follows.
+fn look_through_tags(
+    mut ether_type: EtherType,
+    mut payload: &[u8],
+) -> Result<(EtherType, Vlans, &[u8]), DropReason> {
+    let mut vlans: Vlans = [None; 2];
+    for vlan in &mut vlans {
+        if !is_tag(ether_type) {
+            return Ok((ether_type, vlans, payload));
+        }
+        let tag = SingleVlanHeaderSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
+        *vlan = Some(tag.vlan_identifier().value());
+        ether_type = tag.ether_type();
+        payload = behind(payload, TAG_BYTES);
+    }
+    if is_tag(ether_type) {
+        return Err(DropReason::VlanTags);
+    }
+    Ok((ether_type, vlans, payload))
+}
+
+fn is_tag(ether_type: EtherType) -> bool {
+    matches!(
+        ether_type,
+        ether_type::VLAN_TAGGED_FRAME | ether_type::PROVIDER_BRIDGING | VLAN_STACKED
+    )
+}
+
+/// Passes below policy, so it must be what it says: addresses of Ethernet and IPv4, and whole.
+fn arp(payload: &[u8]) -> Result<Parsed, DropReason> {
+    let arp = ArpPacketSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
+    let resolves_ipv4 = arp.hw_addr_type() == ArpHardwareId::ETHERNET
+        && arp.hw_addr_size() == 6
+        && arp.proto_addr_type() == ether_type::IPV4
+        && arp.proto_addr_size() == 4;
+    if resolves_ipv4 { Ok(Parsed::Arp) } else { Err(DropReason::Malformed) }
+}
+
+/// `bytes` without its first `count` bytes.
+fn behind(bytes: &[u8], count: usize) -> &[u8] {
+    bytes.get(count..).unwrap_or_default()
+}

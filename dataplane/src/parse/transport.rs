@@ -1,0 +1,125 @@
+//! Behind the IP header: ports, ICMP type and code, and what the packet says about its conversation.
+
+use std::net::IpAddr;
+
+use classifier::packet::{PacketKey, Transport, protocol};
+use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
+
+use super::network::is_icmp_of_family;
+use super::{Packet, Parsed, Signal, TcpFlags, Vlans};
+use crate::disposition::DropReason;
+
+/// Common header of SCTP (RFC 9260 section 3.1).
+const SCTP_BYTES: usize = 12;
+/// Every ICMP message is at least this long (RFC 792; the messages of RFC 4443 as well).
+const ICMP_BYTES: usize = 8;
+/// Hop limit of a packet that no router has forwarded (RFC 4861 section 6.1).
+const FROM_THE_LINK: u8 = 255;
+
+/// An IP packet without its headers.
+pub(super) struct Datagram<'a> {
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) protocol: u8,
+    pub(super) hop_limit: u8,
+    pub(super) payload: &'a [u8],
+    pub(super) vlans: Vlans,
+}
+
+/// Reads the transport header, which must be whole.
+pub(super) fn read(datagram: &Datagram<'_>) -> Result<Parsed, DropReason> {
+    let Datagram { src, dst, protocol, payload, vlans, .. } = *datagram;
+    let (transport, signal) = match protocol {
+        protocol::TCP => tcp(payload)?,
+        protocol::UDP => udp(payload)?,
+        protocol::SCTP => sctp(payload)?,
+        _ if is_icmp_of_family(protocol, src) => {
+            let message = Icmp::read(payload)?;
+            if message.is_neighbour_discovery(src) {
+                return neighbour_discovery(&message, datagram);
+            }
+            let Icmp { kind, code, .. } = message;
+            (Transport::Icmp { kind, code }, message.signal(src))
+        }
+        _ => (Transport::Opaque, Signal::Datagram),
+    };
+    let key = PacketKey { src, dst, protocol, transport };
+    Ok(Parsed::Ip(Packet { key, vlans, signal }))
+}
+
+/// etherparse refuses a data offset below five words or beyond the segment.
+fn tcp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
+    let header = TcpHeaderSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
+    let ports = Transport::Ports { src: header.source_port(), dst: header.destination_port() };
+    let flags = header.slice().get(13).copied().ok_or(DropReason::Malformed)?;
+    Ok((ports, Signal::Tcp(TcpFlags(flags))))
+}
+
+fn udp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
+    let header = UdpHeaderSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
+    let length = usize::from(header.length());
+    if length < header.slice().len() || length > payload.len() {
+        return Err(DropReason::Malformed);
+    }
+    let ports = Transport::Ports { src: header.source_port(), dst: header.destination_port() };
+    Ok((ports, Signal::Datagram))
+}
+
+fn sctp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
+    let header = payload.first_chunk::<SCTP_BYTES>().ok_or(DropReason::Malformed)?;
+    let [s0, s1, d0, d1, ..] = *header;
+    let ports =
+        Transport::Ports { src: u16::from_be_bytes([s0, s1]), dst: u16::from_be_bytes([d0, d1]) };
+    Ok((ports, Signal::Datagram))
+}
+
+/// The first words of an ICMP message, and how long it is.
+struct Icmp {
+    kind: u8,
+    code: u8,
+    identifier: u16,
+    length: usize,
+}
+
+impl Icmp {
+    fn read(payload: &[u8]) -> Result<Self, DropReason> {
+        let header = payload.first_chunk::<ICMP_BYTES>().ok_or(DropReason::Malformed)?;
+        let [kind, code, _, _, i0, i1, ..] = *header;
+        Ok(Self { kind, code, identifier: u16::from_be_bytes([i0, i1]), length: payload.len() })
+    }
+
+    /// Echo has code 0 and nothing else (RFC 792, RFC 4443 section 4): another code is no query that gets a reply.
+    fn signal(&self, address: IpAddr) -> Signal {
+        let (request, reply) = if address.is_ipv4() { (8, 0) } else { (128, 129) };
+        match (self.kind, self.code) {
+            (kind, 0) if kind == request => Signal::EchoRequest(self.identifier),
+            (kind, 0) if kind == reply => Signal::EchoReply(self.identifier),
+            _ => Signal::Message,
+        }
+    }
+
+    /// Router and neighbour solicitation and advertisement. A redirect (137) is judged by policy.
+    fn is_neighbour_discovery(&self, address: IpAddr) -> bool {
+        address.is_ipv6() && matches!(self.kind, 133..=136)
+    }
+
+    /// Least length of this neighbour discovery message (RFC 4861 sections 4.1 to 4.4).
+    fn discovery_bytes(&self) -> usize {
+        match self.kind {
+            133 => 8,
+            134 => 16,
+            _ => 24,
+        }
+    }
+}
+
+/// These pass below policy, so they must be valid: whole, code 0, and not forwarded (RFC 4861 sections 6.1 and 7.1).
+fn neighbour_discovery(message: &Icmp, datagram: &Datagram<'_>) -> Result<Parsed, DropReason> {
+    if message.length < message.discovery_bytes() {
+        return Err(DropReason::Malformed);
+    }
+    if datagram.hop_limit != FROM_THE_LINK || message.code != 0 {
+        return Err(DropReason::NeighbourDiscovery);
+    }
+    Ok(Parsed::NeighbourDiscovery)
+}

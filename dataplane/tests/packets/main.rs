@@ -1,0 +1,7 @@
+//! Frames through parser, flow table and pipeline, from outside of the crate.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
+
+mod parse;
+mod second_parser;
+mod support;

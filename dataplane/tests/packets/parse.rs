@@ -1,0 +1,306 @@
+//! The parser: what it reads, what it refuses, and that nothing makes it panic or guess.
+
+use std::net::IpAddr;
+
+use classifier::packet::{PacketKey, Transport};
+use dataplane::disposition::DropReason;
+use dataplane::parse::{Packet, Parsed, Signal, TcpFlags, parse};
+
+use crate::second_parser;
+use crate::support::frames::{
+    ACK, ETHERNET, FIN, Layer, RST, SYN, arp, discovery, extend, foreign, frame, tag, tagged,
+};
+
+const V4: [&str; 2] = ["198.18.0.1", "198.18.70.9"];
+const V6: [&str; 2] = ["2001:2::1", "2001:2:0:70::9"];
+const SEED: u64 = 0x5eed_0002;
+
+/// Valid frames of every kind that policy judges, with what should be read.
+fn judged() -> Vec<(Vec<u8>, Packet)> {
+    let mut out = Vec::new();
+    for [src, dst] in [V4, V6] {
+        let icmp = if src == V4[0] { 1 } else { 58 };
+        let (ping, pong) = if src == V4[0] { (8, 0) } else { (128, 129) };
+        let rows = [
+            (Layer::Tcp(40000, 22, SYN), 6, ports(40000, 22), Signal::Tcp(TcpFlags(SYN))),
+            (Layer::Tcp(1, 65535, FIN | ACK), 6, ports(1, 65535), Signal::Tcp(TcpFlags(17))),
+            (Layer::Tcp(9, 8, RST), 6, ports(9, 8), Signal::Tcp(TcpFlags(RST))),
+            (Layer::Udp(5353, 53), 17, ports(5353, 53), Signal::Datagram),
+            (Layer::Sctp(2905, 2906), 132, ports(2905, 2906), Signal::Datagram),
+            (Layer::Ping(77), icmp, message(ping, 0), Signal::EchoRequest(77)),
+            (Layer::Pong(78), icmp, message(pong, 0), Signal::EchoReply(78)),
+            (Layer::Icmp(3, 1), icmp, message(3, 1), Signal::Message),
+            (Layer::Icmp(ping, 1), icmp, message(ping, 1), Signal::Message),
+            (Layer::Raw(136), 136, Transport::Opaque, Signal::Datagram),
+            (Layer::Raw(47), 47, Transport::Opaque, Signal::Datagram),
+        ];
+        for (layer, protocol, transport, signal) in rows {
+            for vlans in [&[][..], &[7], &[4094, 1]] {
+                let bytes = tagged(vlans, src, dst, layer);
+                let vlans = [vlans.first().copied(), vlans.get(1).copied()];
+                let (src, dst) = (address(src), address(dst));
+                let key = PacketKey { src, dst, protocol, transport };
+                out.push((bytes, Packet { key, vlans, signal }));
+            }
+        }
+    }
+    out
+}
+
+/// Valid frames of every kind.
+fn valid() -> Vec<Vec<u8>> {
+    let mut out: Vec<Vec<u8>> = judged().into_iter().map(|(bytes, _)| bytes).collect();
+    out.extend((133..=136).map(discovery));
+    out.push(arp());
+    out.extend([with_options(), with_extensions(1), with_extensions(8)]);
+    out
+}
+
+#[test]
+fn valid_frames_are_read_as_they_were_built() {
+    let frames = judged();
+    assert_eq!(frames.len(), 66);
+    for (bytes, packet) in frames {
+        assert_eq!(parse(&bytes), Ok(Parsed::Ip(packet)), "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn every_truncation_of_a_valid_frame_is_malformed() {
+    for bytes in valid() {
+        assert!(parse(&bytes).is_ok());
+        for length in 0..bytes.len() {
+            let cut = parse(&bytes[..length]);
+            assert_eq!(cut, Err(DropReason::Malformed), "{length} of {bytes:02x?}");
+        }
+    }
+}
+
+#[test]
+fn padding_behind_the_packet_is_ignored() {
+    for (mut bytes, packet) in judged() {
+        bytes.extend_from_slice(&[0xEE; 17]);
+        assert_eq!(parse(&bytes), Ok(Parsed::Ip(packet)));
+    }
+}
+
+#[test]
+fn tags_of_every_kind_are_looked_through_twice_and_not_thrice() {
+    let inner = frame(V4[0], V4[1], Layer::Udp(1, 2));
+    for tpid in [0x8100, 0x88A8, 0x9100] {
+        let once = tag(&inner, tpid, 10);
+        let twice = tag(&once, 0x88A8, 20);
+        assert_eq!(vlans_of(&once), [Some(10), None]);
+        assert_eq!(vlans_of(&twice), [Some(20), Some(10)]);
+        assert_eq!(parse(&tag(&twice, tpid, 30)), Err(DropReason::VlanTags));
+    }
+    assert_eq!(parse(&tag(&arp(), 0x8100, 5)), Ok(Parsed::Arp));
+}
+
+#[test]
+fn arp_of_another_kind_is_malformed() {
+    for (at, byte) in [(1, 6), (2, 0x86), (4, 8), (5, 16)] {
+        let mut bytes = arp();
+        bytes[ETHERNET + at] = byte;
+        bytes.extend_from_slice(&[0; 64]);
+        assert_eq!(parse(&bytes), Err(DropReason::Malformed));
+    }
+}
+
+#[test]
+fn foreign_frames_are_non_ip() {
+    for ether_type in [0x0026, 0x05DC, 0x8863, 0x88CC, 0x88E5, 0xFFFF] {
+        assert_eq!(parse(&foreign(ether_type)), Ok(Parsed::NonIp));
+        assert_eq!(parse(&tag(&foreign(ether_type), 0x8100, 1)), Ok(Parsed::NonIp));
+    }
+}
+
+#[test]
+fn fragments_are_refused_first_middle_last_and_atomic() {
+    for bits in [0x2000_u16, 0x2001, 0x0001, 0x1FFF] {
+        let mut bytes = frame(V4[0], V4[1], Layer::Udp(1, 53));
+        bytes[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&bits.to_be_bytes());
+        assert_eq!(parse(&bytes), Err(DropReason::Fragment));
+        let [high, low] = (bits << 3 | u16::from(bits & 0x2000 != 0)).to_be_bytes();
+        let bytes = frame(V6[0], V6[1], Layer::Udp(1, 53));
+        let bytes = extend(&bytes, 44, vec![0, 0, high, low, 0, 0, 0, 9]);
+        assert_eq!(parse(&bytes), Err(DropReason::Fragment));
+    }
+    let atomic = extend(&frame(V6[0], V6[1], Layer::Udp(1, 53)), 44, vec![0; 8]);
+    assert_eq!(parse(&atomic), Err(DropReason::Fragment));
+    assert_eq!(parse(&extend(&atomic, 60, vec![0; 8])), Err(DropReason::Fragment));
+    let mut only_df = frame(V4[0], V4[1], Layer::Udp(1, 53));
+    only_df[ETHERNET + 6] = 0x40;
+    assert!(parse(&only_df).is_ok());
+}
+
+#[test]
+fn extension_headers_are_walked_to_the_upper_layer() {
+    let plain = parse(&frame(V6[0], V6[1], Layer::Tcp(5, 22, SYN)));
+    for count in 1..=8 {
+        assert_eq!(parse(&with_extensions(count)), plain, "{count}");
+    }
+    assert_eq!(parse(&with_extensions(9)), Err(DropReason::Malformed));
+}
+
+#[test]
+fn extension_headers_out_of_form_are_malformed() {
+    let base = frame(V6[0], V6[1], Layer::Tcp(5, 22, SYN));
+    let late_hop_by_hop = extend(&extend(&base, 0, vec![0; 8]), 60, vec![0; 8]);
+    assert_eq!(parse(&late_hop_by_hop), Err(DropReason::Malformed));
+    let mut beyond = vec![0; 8];
+    beyond[1] = 200;
+    for number in [0, 43, 51, 60] {
+        assert_eq!(parse(&extend(&base, number, beyond.clone())), Err(DropReason::Malformed));
+    }
+    for (length, words) in [(8, 0), (12, 1), (20, 3)] {
+        let mut authentication = vec![0; length];
+        authentication[1] = words;
+        assert_eq!(parse(&extend(&base, 51, authentication)), Err(DropReason::Malformed));
+    }
+}
+
+#[test]
+fn icmp_of_the_other_family_is_only_a_number() {
+    for ([src, dst], protocol) in [(V4, 58), (V6, 1)] {
+        let Ok(Parsed::Ip(packet)) = parse(&frame(src, dst, Layer::Raw(protocol))) else {
+            panic!("not judged")
+        };
+        assert_eq!((packet.key.transport, packet.signal), (Transport::Opaque, Signal::Datagram));
+    }
+}
+
+#[test]
+fn neighbour_discovery_that_was_forwarded_is_refused() {
+    for kind in 133..=136 {
+        assert_eq!(parse(&discovery(kind)), Ok(Parsed::NeighbourDiscovery));
+        for hop_limit in [0, 1, 64, 254] {
+            let mut bytes = discovery(kind);
+            bytes[ETHERNET + 7] = hop_limit;
+            assert_eq!(parse(&bytes), Err(DropReason::NeighbourDiscovery));
+        }
+        let mut other_code = discovery(kind);
+        other_code[ETHERNET + 41] = 1;
+        assert_eq!(parse(&other_code), Err(DropReason::NeighbourDiscovery));
+    }
+    assert!(matches!(parse(&discovery(137)), Ok(Parsed::Ip(_))), "a redirect is judged");
+}
+
+#[test]
+fn lengths_that_do_not_add_up_are_malformed() {
+    let tcp = frame(V4[0], V4[1], Layer::Tcp(5, 22, SYN));
+    let udp = frame(V4[0], V4[1], Layer::Udp(5, 53));
+    let udp6 = frame(V6[0], V6[1], Layer::Udp(5, 53));
+    let tcp6 = frame(V6[0], V6[1], Layer::Tcp(5, 22, SYN));
+    let bent = [
+        ("version", &tcp, 0, 0x65),
+        ("version of IPv6", &tcp6, 0, 0x40),
+        ("header length four words", &tcp, 0, 0x44),
+        ("header length beyond the packet", &udp, 0, 0x4F),
+        ("total length below the header", &tcp, 3, 19),
+        ("total length beyond the frame", &tcp, 3, 200),
+        ("total length inside the TCP header", &tcp, 3, 39),
+        ("data offset four words", &tcp, 32, 0x40),
+        ("data offset beyond the segment", &tcp, 32, 0xF0),
+        ("UDP length below the header", &udp, 25, 7),
+        ("UDP length beyond the packet", &udp, 25, 33),
+        ("UDP length zero", &udp6, 45, 0),
+        ("payload length zero, as in a jumbogram", &udp6, 5, 0),
+        ("payload length beyond the frame", &udp6, 5, 200),
+    ];
+    for (what, bytes, at, value) in bent {
+        let mut bytes = bytes.clone();
+        bytes[ETHERNET + at] = value;
+        assert_eq!(parse(&bytes), Err(DropReason::Malformed), "{what}");
+    }
+}
+
+#[test]
+fn random_bytes_never_panic_and_the_second_parser_agrees() {
+    println!("seed {SEED:#x}");
+    let mut random = fastrand::Rng::with_seed(SEED);
+    for _ in 0..20_000 {
+        let mut bytes = vec![0; random.usize(..200)];
+        random.fill(&mut bytes);
+        if random.bool() && bytes.len() > ETHERNET + 1 {
+            let kinds = [(0x0800_u16, 0x45), (0x86DD, 0x60), (0x8100, 0), (0x0806, 0)];
+            let (ether_type, first) = random.choice(kinds).unwrap();
+            bytes[12..14].copy_from_slice(&ether_type.to_be_bytes());
+            bytes[14] = first;
+        }
+        assert_eq!(parse(&bytes), second_parser::read(&bytes), "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn mutated_frames_are_read_as_the_second_parser_reads_them() {
+    println!("seed {SEED:#x}");
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let frames = valid();
+    let mut outcomes = std::collections::BTreeMap::<String, u32>::new();
+    for _ in 0..200_000 {
+        let mut bytes = random.choice(&frames).unwrap().clone();
+        for _ in 0..random.usize(..4) {
+            let at = random.usize(..bytes.len().min(80));
+            bytes[at] =
+                if random.bool() { random.u8(..) } else { bytes[at] ^ (1 << random.u8(..8)) };
+        }
+        if random.u8(..4) == 0 {
+            bytes.truncate(random.usize(..=bytes.len()));
+        }
+        let read = parse(&bytes);
+        assert_eq!(read, second_parser::read(&bytes), "{bytes:02x?}");
+        let outcome = match read {
+            Ok(Parsed::Ip(packet)) => format!("{:?}", packet.signal),
+            Ok(other) => format!("{other:?}"),
+            Err(reason) => reason.name().to_owned(),
+        };
+        let outcome = outcome.split('(').next().unwrap().to_owned();
+        *outcomes.entry(outcome).or_default() += 1;
+    }
+    println!("{outcomes:?}");
+    assert_eq!(outcomes.len(), 12, "every outcome was reached: {outcomes:?}");
+}
+
+/// A TCP frame behind `count` extension headers of every walked kind.
+fn with_extensions(count: usize) -> Vec<u8> {
+    let mut authentication = vec![0; 24];
+    authentication[1] = 4;
+    let mut long = vec![0; 32];
+    long[1] = 3;
+    let kinds = [(60, vec![0; 8]), (51, authentication), (43, long)];
+    let mut bytes = frame(V6[0], V6[1], Layer::Tcp(5, 22, SYN));
+    for index in 1..count {
+        let (number, extension) = &kinds[index % kinds.len()];
+        bytes = extend(&bytes, *number, extension.clone());
+    }
+    extend(&bytes, 0, vec![0; 8])
+}
+
+/// A UDP frame with eight bytes of IPv4 options.
+fn with_options() -> Vec<u8> {
+    let mut bytes = frame(V4[0], V4[1], Layer::Udp(7, 8));
+    bytes[ETHERNET] = 0x47;
+    bytes[ETHERNET + 3] += 8;
+    bytes.splice(ETHERNET + 20..ETHERNET + 20, [1; 8]);
+    bytes
+}
+
+fn vlans_of(bytes: &[u8]) -> [Option<u16>; 2] {
+    match parse(bytes) {
+        Ok(Parsed::Ip(packet)) => packet.vlans,
+        other => panic!("not judged: {other:?}"),
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn ports(src: u16, dst: u16) -> Transport {
+    Transport::Ports { src, dst }
+}
+
+fn message(kind: u8, code: u8) -> Transport {
+    Transport::Icmp { kind, code }
+}

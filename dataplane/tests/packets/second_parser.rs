@@ -1,0 +1,151 @@
+//! A parser written by hand from the RFCs, byte by byte, to hold against the one under test. It shares nothing with it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use classifier::packet::{PacketKey, Transport};
+use dataplane::disposition::DropReason;
+use dataplane::parse::{Packet, Parsed, Signal, TcpFlags};
+
+/// What `parse` should say of `frame`.
+pub(crate) fn read(frame: &[u8]) -> Result<Parsed, DropReason> {
+    let mut at = 12;
+    let mut vlans = [None, None];
+    if frame.len() < 14 {
+        return Err(DropReason::Malformed);
+    }
+    let mut tags = 0;
+    loop {
+        let kind = word(frame, at);
+        if kind != 0x8100 && kind != 0x88A8 && kind != 0x9100 {
+            break;
+        }
+        if tags == 2 {
+            return Err(DropReason::VlanTags);
+        }
+        if frame.len() < at + 6 {
+            return Err(DropReason::Malformed);
+        }
+        vlans[tags] = Some(word(frame, at + 2) & 0x0FFF);
+        tags += 1;
+        at += 4;
+    }
+    let body = &frame[at + 2..];
+    match word(frame, at) {
+        0x0800 => ipv4(body, vlans),
+        0x86DD => ipv6(body, vlans),
+        0x0806 if body.len() >= 28 && body[..6] == [0, 1, 8, 0, 6, 4] => Ok(Parsed::Arp),
+        0x0806 => Err(DropReason::Malformed),
+        _ => Ok(Parsed::NonIp),
+    }
+}
+
+fn ipv4(body: &[u8], vlans: [Option<u16>; 2]) -> Result<Parsed, DropReason> {
+    if body.len() < 20 {
+        return Err(DropReason::Malformed);
+    }
+    let header = usize::from(body[0] & 15) * 4;
+    let total = usize::from(word(body, 2));
+    if body[0] >> 4 != 4
+        || header < 20
+        || body.len() < header
+        || total < header
+        || total > body.len()
+    {
+        return Err(DropReason::Malformed);
+    }
+    if word(body, 6) & 0x3FFF != 0 {
+        return Err(DropReason::Fragment);
+    }
+    let src = IpAddr::V4(Ipv4Addr::new(body[12], body[13], body[14], body[15]));
+    let dst = IpAddr::V4(Ipv4Addr::new(body[16], body[17], body[18], body[19]));
+    upper(src, dst, body[9], body[8], &body[header..total], vlans)
+}
+
+fn ipv6(body: &[u8], vlans: [Option<u16>; 2]) -> Result<Parsed, DropReason> {
+    if body.len() < 40 || body[0] >> 4 != 6 || body.len() < 40 + usize::from(word(body, 4)) {
+        return Err(DropReason::Malformed);
+    }
+    let address = |at: usize| {
+        let octets: [u8; 16] = body[at..at + 16].try_into().unwrap();
+        IpAddr::V6(Ipv6Addr::from(octets))
+    };
+    let mut rest = &body[40..40 + usize::from(word(body, 4))];
+    let mut next = body[6];
+    let mut walked = 0;
+    while [0, 43, 44, 51, 60].contains(&next) {
+        if next == 44 && walked <= 8 {
+            return Err(DropReason::Fragment);
+        }
+        let size = match (next, rest.len() >= 8) {
+            (0, _) if walked > 0 => return Err(DropReason::Malformed),
+            (_, false) => return Err(DropReason::Malformed),
+            (51, true) => (usize::from(rest[1]) + 2) * 4,
+            (_, true) => (usize::from(rest[1]) + 1) * 8,
+        };
+        let odd = next == 51 && (size < 12 || !size.is_multiple_of(8));
+        if walked == 8 || odd || size > rest.len() {
+            return Err(DropReason::Malformed);
+        }
+        next = rest[0];
+        rest = &rest[size..];
+        walked += 1;
+    }
+    upper(address(8), address(24), next, body[7], rest, vlans)
+}
+
+fn upper(
+    src: IpAddr,
+    dst: IpAddr,
+    protocol: u8,
+    hops: u8,
+    data: &[u8],
+    vlans: [Option<u16>; 2],
+) -> Result<Parsed, DropReason> {
+    let short = |least: usize| if data.len() < least { Err(DropReason::Malformed) } else { Ok(()) };
+    let mut signal = Signal::Datagram;
+    let mut transport = Transport::Opaque;
+    match (protocol, src.is_ipv4()) {
+        (6, _) => {
+            short(20)?;
+            let offset = usize::from(data[12] >> 4) * 4;
+            if offset < 20 || offset > data.len() {
+                return Err(DropReason::Malformed);
+            }
+            signal = Signal::Tcp(TcpFlags(data[13]));
+        }
+        (17, _) => {
+            short(8)?;
+            if word(data, 4) < 8 || usize::from(word(data, 4)) > data.len() {
+                return Err(DropReason::Malformed);
+            }
+        }
+        (132, _) => short(12)?,
+        (1, true) | (58, false) => {
+            short(8)?;
+            let (kind, code) = (data[0], data[1]);
+            if protocol == 58 && (133..=136).contains(&kind) {
+                short([8, 16, 24, 24][usize::from(kind - 133)])?;
+                return match (hops, code) {
+                    (255, 0) => Ok(Parsed::NeighbourDiscovery),
+                    _ => Err(DropReason::NeighbourDiscovery),
+                };
+            }
+            transport = Transport::Icmp { kind, code };
+            signal = match (protocol, kind, code) {
+                (1, 8, 0) | (58, 128, 0) => Signal::EchoRequest(word(data, 4)),
+                (1, 0, 0) | (58, 129, 0) => Signal::EchoReply(word(data, 4)),
+                _ => Signal::Message,
+            };
+        }
+        _ => {}
+    }
+    if [6, 17, 132].contains(&protocol) {
+        transport = Transport::Ports { src: word(data, 0), dst: word(data, 2) };
+    }
+    let key = PacketKey { src, dst, protocol, transport };
+    Ok(Parsed::Ip(Packet { key, vlans, signal }))
+}
+
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}

@@ -1,0 +1,173 @@
+//! Valid frames, built with etherparse's own writer, and the ways to bend them.
+
+use std::net::IpAddr;
+
+use etherparse::{IpHeaders, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header};
+use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
+
+/// Bytes of an Ethernet II header without tags.
+pub(crate) const ETHERNET: usize = 14;
+
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const ACK: u8 = 16;
+
+/// What stands behind the IP header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Layer {
+    /// Source port, destination port, flags.
+    Tcp(u16, u16, u8),
+    Udp(u16, u16),
+    Sctp(u16, u16),
+    /// Echo request with this identifier.
+    Ping(u16),
+    /// Echo reply.
+    Pong(u16),
+    /// Type and code.
+    Icmp(u8, u8),
+    /// Protocol number.
+    Raw(u8),
+}
+
+/// An untagged frame.
+pub(crate) fn frame(src: &str, dst: &str, layer: Layer) -> Vec<u8> {
+    frame_between(src.parse().unwrap(), dst.parse().unwrap(), layer)
+}
+
+/// A frame with these VLAN identifiers, outer first, in 0x8100 tags.
+pub(crate) fn tagged(vlans: &[u16], src: &str, dst: &str, layer: Layer) -> Vec<u8> {
+    vlans.iter().rev().fold(frame(src, dst, layer), |inner, vlan| tag(&inner, 0x8100, *vlan))
+}
+
+/// An untagged frame between two addresses of one family.
+pub(crate) fn frame_between(src: IpAddr, dst: IpAddr, layer: Layer) -> Vec<u8> {
+    let builder = || PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let mut bytes = Vec::new();
+    let payload = [0xAB; 24];
+    let ip = |protocol| builder().ip(ip_headers(src, dst, protocol));
+    match layer {
+        Layer::Tcp(from, to, flags) => {
+            let header = tcp_header(from, to, flags);
+            ip(6).tcp_header(header).write(&mut bytes, &payload).unwrap();
+        }
+        Layer::Udp(from, to) => ip(17).udp(from, to).write(&mut bytes, &payload).unwrap(),
+        Layer::Sctp(from, to) => {
+            let mut payload = payload;
+            payload[..2].copy_from_slice(&from.to_be_bytes());
+            payload[2..4].copy_from_slice(&to.to_be_bytes());
+            raw(ip(132), 132, &payload, &mut bytes);
+        }
+        Layer::Ping(id) => echo(ip(1), src, if src.is_ipv4() { 8 } else { 128 }, id, &mut bytes),
+        Layer::Pong(id) => echo(ip(1), src, if src.is_ipv4() { 0 } else { 129 }, id, &mut bytes),
+        Layer::Icmp(kind, code) => icmp(ip(1), src, [kind, code], [0; 4], &mut bytes),
+        Layer::Raw(protocol) => raw(ip(protocol), protocol, &payload, &mut bytes),
+    }
+    bytes
+}
+
+/// Puts a VLAN tag in front of what the frame already has.
+pub(crate) fn tag(frame: &[u8], tpid: u16, vlan: u16) -> Vec<u8> {
+    let mut out = frame[..12].to_vec();
+    out.extend_from_slice(&tpid.to_be_bytes());
+    out.extend_from_slice(&(vlan | 0x2000).to_be_bytes());
+    out.extend_from_slice(&frame[12..]);
+    out
+}
+
+/// Puts an extension header (its own next-header byte is filled in here) behind the IPv6 header of an untagged frame.
+pub(crate) fn extend(frame: &[u8], number: u8, mut extension: Vec<u8>) -> Vec<u8> {
+    let mut out = frame.to_vec();
+    extension[0] = out[ETHERNET + 6];
+    out[ETHERNET + 6] = number;
+    let length = u16::from_be_bytes([out[ETHERNET + 4], out[ETHERNET + 5]]);
+    let length = length + u16::try_from(extension.len()).unwrap();
+    out[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&length.to_be_bytes());
+    out.splice(ETHERNET + 40..ETHERNET + 40, extension);
+    out
+}
+
+/// An ARP request for IPv4 over Ethernet.
+pub(crate) fn arp() -> Vec<u8> {
+    let mut out = vec![0xFF; 6];
+    out.extend_from_slice(&[2, 0, 0, 0, 0, 1, 0x08, 0x06]);
+    out.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
+    out.extend_from_slice(&[2, 0, 0, 0, 0, 1, 198, 18, 0, 1]);
+    out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 198, 18, 0, 2]);
+    out
+}
+
+/// A neighbour discovery message of this type, long enough for every one of them, with hop limit 255.
+pub(crate) fn discovery(kind: u8) -> Vec<u8> {
+    let mut out = frame("fe80::1", "ff02::1", Layer::Icmp(kind, 0));
+    out[ETHERNET + 7] = 255;
+    out
+}
+
+/// A frame that is neither IP nor ARP.
+pub(crate) fn foreign(ether_type: u16) -> Vec<u8> {
+    let mut out = vec![2; 12];
+    out.extend_from_slice(&ether_type.to_be_bytes());
+    out.extend_from_slice(&[0x42; 46]);
+    out
+}
+
+fn ip_headers(src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeaders {
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let header = Ipv4Header::new(0, 64, IpNumber(protocol), src.octets(), dst.octets());
+            IpHeaders::Ipv4(header.unwrap(), Default::default())
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let header = Ipv6Header {
+                flow_label: Ipv6FlowLabel::ZERO,
+                hop_limit: 64,
+                next_header: IpNumber(protocol),
+                source: src.octets(),
+                destination: dst.octets(),
+                ..Default::default()
+            };
+            IpHeaders::Ipv6(header, Default::default())
+        }
+        _ => unreachable!("one family"),
+    }
+}
+
+fn tcp_header(from: u16, to: u16, flags: u8) -> TcpHeader {
+    let mut header = TcpHeader::new(from, to, 1, 4096);
+    header.fin = flags & FIN != 0;
+    header.syn = flags & SYN != 0;
+    header.rst = flags & RST != 0;
+    header.ack = flags & ACK != 0;
+    header
+}
+
+fn echo(
+    step: PacketBuilderStep<IpHeaders>,
+    src: IpAddr,
+    kind: u8,
+    identifier: u16,
+    out: &mut Vec<u8>,
+) {
+    let [high, low] = identifier.to_be_bytes();
+    icmp(step, src, [kind, 0], [high, low, 0, 1], out);
+}
+
+fn icmp(
+    step: PacketBuilderStep<IpHeaders>,
+    src: IpAddr,
+    [kind, code]: [u8; 2],
+    rest: [u8; 4],
+    out: &mut Vec<u8>,
+) {
+    let payload = [0; 24];
+    if src.is_ipv4() {
+        step.icmpv4_raw(kind, code, rest).write(out, &payload).unwrap();
+    } else {
+        step.icmpv6_raw(kind, code, rest).write(out, &payload).unwrap();
+    }
+}
+
+fn raw(step: PacketBuilderStep<IpHeaders>, protocol: u8, payload: &[u8], out: &mut Vec<u8>) {
+    step.write(out, IpNumber(protocol), payload).unwrap();
+}
