@@ -7,3 +7,4 @@ pub mod last_good;
 pub mod parse;
 pub mod reporter;
 pub mod spool;
+pub mod worker;

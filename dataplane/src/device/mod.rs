@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "af-xdp")]
+pub mod af_xdp;
+pub mod interface;
 pub mod memory;
+pub mod refusal;
 
 /// Most frames taken from a port in one go. 64 amortises the ring and clock costs, and keeps a batch in the L1 cache.
 pub const BATCH_FRAMES: usize = 64;
