@@ -20,7 +20,7 @@ use std::os::fd::OwnedFd;
 use rustix::net::sockopt::xdp_statistics;
 
 pub use self::device::AfXdpDevice;
-use self::program::Attachment;
+pub use self::program::Attachment;
 use super::Port;
 use super::interface::Interface;
 use super::refusal::Refusal;
