@@ -43,7 +43,7 @@ impl<'a> Order<'a> {
             let rank = |policy| ranks.get(tier_of(policy)).copied().unwrap_or(usize::MAX);
             rank(a)
                 .cmp(&rank(b))
-                .then_with(|| by_order(a.order, b.order))
+                .then_with(|| by_order(infinite(a.order), infinite(b.order)))
                 .then_with(|| a_tie.cmp(b_tie))
         });
         let mut blocks = Vec::new();
@@ -97,10 +97,15 @@ fn tier_ranks(set: &PolicySet, names: &[&str]) -> Vec<usize> {
     ranks
 }
 
-/// Ascending; none is last.
+/// A policy without order is like one of infinite order; they go by name.
+fn infinite(order: Option<f64>) -> Option<f64> {
+    order.or(Some(f64::INFINITY))
+}
+
+/// Ascending; none is last. Adding zero makes minus zero zero, as they are the same number to Calico.
 fn by_order(a: Option<f64>, b: Option<f64>) -> Ordering {
     match (a, b) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
+        (Some(a), Some(b)) => (a + 0.0).total_cmp(&(b + 0.0)),
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
         (None, None) => Ordering::Equal,
