@@ -35,6 +35,12 @@ pub fn evaluate(set: &PolicySet, packet: &PacketKey, crossing: Crossing) -> Deci
     decision
 }
 
+/// Whether a rule matches a packet: every field that is present does.
+#[must_use]
+pub fn rule_matches(set: &PolicySet, packet: &PacketKey, rule: &Rule) -> bool {
+    rules::rule_matches(set, packet, rule)
+}
+
 fn evaluate_direction(set: &PolicySet, packet: &PacketKey, direction: Direction) -> Half {
     let protected = match direction {
         Direction::Egress => packet.src,
@@ -162,7 +168,7 @@ fn walk_tier(
 ) -> Outcome {
     for (policy_number, policy) in policies {
         for (rule_number, rule) in rules_of(policy, direction).iter().enumerate() {
-            if !rules::rule_matches(set, packet, rule) {
+            if !rule_matches(set, packet, rule) {
                 continue;
             }
             let policy = number(*policy_number);
