@@ -110,6 +110,11 @@ impl Place {
         line.chars().count() + 1
     }
 
+    /// A key that orders the places of one file.
+    pub(crate) fn position(&self) -> (usize, usize) {
+        (self.source.lines_before, self.span.start)
+    }
+
     fn text_before(&self) -> &str {
         self.source.text.get(..self.span.start).unwrap_or(&self.source.text)
     }

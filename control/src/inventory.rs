@@ -1,10 +1,25 @@
 //! What the documents say, checked: a document set is taken whole or refused whole.
 
+mod lint;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use classifier::resource::{Defaults, PolicySet};
+use classifier::resource::{Defaults, Object, ObjectKind, PolicySet, Tier};
+use ipnet::IpNet;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place, Source, any_error};
+use crate::document::{self, Document, DocumentObject, DocumentPolicy, DocumentTier, ListUse};
+use crate::files::{self, FileError, unreadable};
+use crate::lists::{self, ListError};
+
+/// Largest document, bytes.
+const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
+/// Most documents of a set.
+const DOCUMENTS_MAX: usize = 10_000;
+/// Most findings that are handed on; a person corrects these and tries again.
+const FINDINGS_MAX: usize = 500;
 
 /// What came of reading a document set.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +35,218 @@ pub struct Loaded {
 /// Reads a document, or every `*.toml` of a directory in name order, as one document set.
 #[must_use]
 pub fn load(path: &Path, defaults: Defaults) -> Loaded {
-    let _ = defaults;
-    let finding = Diagnostic::error("document.reader", "documents cannot be read yet");
-    Loaded { findings: vec![finding], files: vec![path.to_owned()], ..Loaded::default() }
+    let mut set = Set::default();
+    for file in documents(path, &mut set.findings) {
+        set.read(&file);
+    }
+    let tiers = set.tiers();
+    set.check_names();
+    let objects: Vec<Object> = set.objects.iter().map(|object| object.object.clone()).collect();
+    let refused = any_error(&set.findings);
+    if !refused {
+        // Only a whole set tells what matches nothing.
+        set.findings.extend(lint::findings(&set.policies, &set.objects, &tiers));
+    }
+    let policies = set.policies.into_iter().map(|policy| policy.policy).collect();
+    Loaded {
+        policy_set: (!refused).then_some(PolicySet { tiers, policies, objects, defaults }),
+        findings: in_order(set.findings),
+        files: set.files,
+    }
+}
+
+/// A document set while it is read.
+#[derive(Debug, Default)]
+struct Set {
+    tiers: Vec<DocumentTier>,
+    policies: Vec<DocumentPolicy>,
+    objects: Vec<DocumentObject>,
+    findings: Vec<Diagnostic>,
+    files: Vec<PathBuf>,
+    /// Lists by path, read once however many sets name them; none when the list is refused.
+    lists: BTreeMap<PathBuf, Option<Vec<IpNet>>>,
+}
+
+impl Set {
+    fn read(&mut self, file: &Path) {
+        self.files.push(file.to_owned());
+        let source = match source(file) {
+            Ok(source) => source,
+            Err(finding) => return self.findings.push(*finding),
+        };
+        let (document, findings) = document::read(&source);
+        self.findings.extend(findings);
+        let Document { tiers, policies, mut objects } = document;
+        let directory = file.parent().unwrap_or(Path::new(""));
+        for object in &mut objects {
+            for list in &object.lists {
+                let nets = self.list(directory, list);
+                object.object.nets.extend(nets);
+            }
+        }
+        self.tiers.extend(tiers);
+        self.policies.extend(policies);
+        self.objects.extend(objects);
+    }
+
+    /// The networks of a list; a list that is refused has its findings and no networks.
+    fn list(&mut self, directory: &Path, list: &ListUse) -> Vec<IpNet> {
+        let path = directory.join(&list.path);
+        if let Some(known) = self.lists.get(&path) {
+            return known.clone().unwrap_or_default();
+        }
+        self.files.push(path.clone());
+        let nets = match lists::load(&path) {
+            Ok(nets) => Some(nets),
+            Err(error) => {
+                self.findings.extend(list_findings(error, &path, list));
+                None
+            }
+        };
+        self.lists.insert(path, nets.clone());
+        nets.unwrap_or_default()
+    }
+
+    /// The fixed tiers and those of the documents.
+    fn tiers(&self) -> Vec<Tier> {
+        let mut tiers = Tier::fixed();
+        for tier in &self.tiers {
+            if tiers.iter().all(|known| known.name != tier.tier.name) {
+                tiers.push(tier.tier.clone());
+            }
+        }
+        tiers
+    }
+
+    /// Names are unique within a kind, across all documents.
+    fn check_names(&mut self) {
+        let tiers = self.tiers.iter().map(|tier| ("tier", tier.tier.name.as_str(), &tier.name_at));
+        let policies = self
+            .policies
+            .iter()
+            .map(|policy| ("global network policy", policy.policy.name.as_str(), &policy.name_at));
+        let objects = self.objects.iter().map(|object| {
+            let kind = match object.object.kind {
+                ObjectKind::GlobalNetworkSet => "global network set",
+                ObjectKind::HostEndpoint => "host endpoint",
+            };
+            (kind, object.object.name.as_str(), &object.name_at)
+        });
+        let mut first: BTreeMap<(&str, &str), &Place> = BTreeMap::new();
+        let mut findings = Vec::new();
+        for (kind, name, at) in tiers.chain(policies).chain(objects) {
+            match first.get(&(kind, name)) {
+                None => {
+                    first.insert((kind, name), at);
+                }
+                Some(first_at) => findings.push(
+                    Diagnostic::error(
+                        "name.duplicate",
+                        format!("there are two of {kind} `{name}`"),
+                    )
+                    .at(at.clone(), "named again here")
+                    .help("give one of them another name")
+                    .related((*first_at).clone(), "first named here"),
+                ),
+            }
+        }
+        self.findings.extend(findings);
+    }
+}
+
+/// The document files that `path` stands for.
+fn documents(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let files = match directory(path) {
+        Ok(files) => files,
+        Err(error) => {
+            findings.push(unreadable("directory", path, &error));
+            return Vec::new();
+        }
+    };
+    if files.is_empty() {
+        let message = format!("there is no document in `{}`", path.display());
+        let help = "everything behind the gateway is denied; put a `*.toml` there";
+        findings.push(Diagnostic::warning("document.none", message).help(help));
+    }
+    if files.len() > DOCUMENTS_MAX {
+        let message = format!("`{}` holds {} documents", path.display(), files.len());
+        let help = format!("keep at most {DOCUMENTS_MAX} documents in a directory");
+        findings.push(Diagnostic::error("document.too-many", message).help(help));
+        return Vec::new();
+    }
+    files
+}
+
+/// Files of a directory that are documents, or look as if they were meant to be, in name order.
+fn directory(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut files = Vec::new();
+    for entry in path.read_dir()? {
+        let file = entry?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let hidden = name.starts_with(['.', '#']) || name.ends_with('~');
+        if !hidden && !file.is_dir() && (is_toml(&file) || is_other_format(&file)) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_toml(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "toml")
+}
+
+fn is_other_format(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e))
+}
+
+fn source(file: &Path) -> Result<Arc<Source>, Box<Diagnostic>> {
+    if is_other_format(file) {
+        let message = format!("`{}` is not read: YAML and JSON come later", file.display());
+        let help = "write it as TOML, or move it out of the directory";
+        return Err(Box::new(Diagnostic::error("document.format", message).help(help)));
+    }
+    files::source("document", file, DOCUMENT_BYTES_MAX)
+}
+
+fn list_findings(error: ListError, path: &Path, list: &ListUse) -> Vec<Diagnostic> {
+    match error {
+        ListError::File(error) => {
+            let message = format!("the list `{}` cannot be read: {error}", path.display());
+            let finding = Diagnostic::error("list.unreadable", message)
+                .at(list.at.clone(), error.to_string())
+                .help(format!("{}; the path counts from the document's directory", error.help()));
+            vec![finding]
+        }
+        ListError::Lines(findings) => findings
+            .into_iter()
+            .map(|finding| finding.related(list.at.clone(), "the list is named here"))
+            .collect(),
+    }
+}
+
+/// By file and place; what has no place comes first. A flood is cut, and says so.
+fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    findings.sort_by(|a, b| {
+        let key = |finding: &Diagnostic| {
+            finding.place.as_ref().map(|place| (place.file().to_owned(), place.position()))
+        };
+        key(a).cmp(&key(b))
+    });
+    if findings.len() <= FINDINGS_MAX {
+        return findings;
+    }
+    let rest = findings.split_off(FINDINGS_MAX);
+    let message = format!("{} more findings are not shown", rest.len());
+    let last = if any_error(&rest) {
+        Diagnostic::error("document.flood", message)
+    } else {
+        Diagnostic::warning("document.flood", message)
+    };
+    findings.push(last.help("correct the ones above, then check again"));
+    findings
 }

@@ -1,10 +1,14 @@
 //! Which policy is in force? Reads documents, says what is wrong with them, compiles, publishes, traces.
 #![forbid(unsafe_code)]
 
+pub mod commands;
 pub mod diagnostic;
+mod document;
+mod files;
 pub mod flowlog;
 pub mod images;
 pub mod inventory;
+mod lists;
 pub mod publish;
 pub mod settings;
 pub mod spool;

@@ -5,7 +5,16 @@ use std::path::{Path, PathBuf};
 use classifier::packet::Side;
 use classifier::resource::Defaults;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, any_error};
+use crate::document::{self, Reader};
+use crate::files;
+
+mod reader;
+
+use self::reader::read;
+
+/// Largest settings file, bytes.
+const SETTINGS_BYTES_MAX: u64 = 1 << 20;
 
 /// The settings of one gateway, checked. Paths are absolute, or relative to the working directory.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,13 +84,33 @@ pub struct FlowLogSettings {
 }
 
 impl Settings {
-    /// Reads a settings file.
+    /// Reads a settings file. Relative paths in it count from its own directory.
     ///
     /// # Errors
     /// Every finding of the file, when one of them is an error.
     pub fn load(path: &Path) -> Result<Self, Vec<Diagnostic>> {
-        let finding = Diagnostic::error("settings.reader", "settings cannot be read yet")
-            .help(format!("wait for the reader of `{}`", path.display()));
-        Err(vec![finding])
+        let source = files::source("settings file", path, SETTINGS_BYTES_MAX)
+            .map_err(|finding| vec![*finding])?;
+        let root = document::read_toml(&source)?;
+        let mut reader = Reader::new(&source);
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let settings = read(&root, directory, &mut reader);
+        match settings {
+            Some(settings) if !any_error(&reader.findings) => {
+                Ok(Self { warnings: reader.findings, ..settings })
+            }
+            Some(_) | None => Err(reader.findings),
+        }
     }
+}
+
+/// Whether `path` is a settings file and not a document: by its name, or by tables that only settings have.
+#[must_use]
+pub fn is_settings(path: &Path) -> bool {
+    if path.file_name().is_some_and(|name| name == "ravelin.toml") {
+        return true;
+    }
+    let Ok(source) = files::source("settings file", path, SETTINGS_BYTES_MAX) else { return false };
+    let Ok(root) = document::read_toml(&source) else { return false };
+    root.entry("gateway").is_some() || root.entry("dataplane").is_some()
 }

@@ -1,0 +1,174 @@
+//! Names, labels and annotations: what Kubernetes calls metadata.
+
+use classifier::label::Labels;
+
+use super::node::{Node, Text, Value};
+use super::reader::{Fields, Reader};
+use crate::diagnostic::{Diagnostic, Place};
+
+/// Longest name of a resource (DNS-1123 subdomain).
+const NAME_LEN_MAX: usize = 253;
+/// Longest part of a name between dots, and longest value of a label (DNS-1123 label, Kubernetes).
+const PART_LEN_MAX: usize = 63;
+
+/// How a kind's names are built.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NameRule {
+    /// Parts with dots between them.
+    Subdomain,
+    /// At most one dot: `tier.name` or `name`.
+    Policy,
+    /// One part.
+    Label,
+}
+
+impl NameRule {
+    fn parts_max(self) -> usize {
+        match self {
+            Self::Label => 1,
+            Self::Policy => 2,
+            Self::Subdomain => usize::MAX,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Label => "at most 63 lower-case letters, digits and `-`, without dots",
+            Self::Policy => "lower-case letters, digits and `-`, with at most one dot",
+            Self::Subdomain => "lower-case letters, digits, `-` and dots",
+        }
+    }
+}
+
+/// The required `name` of a resource, with its place.
+pub(crate) fn name(
+    fields: &Fields<'_>,
+    rule: NameRule,
+    reader: &mut Reader,
+) -> Option<(String, Place)> {
+    let entry = fields.required("name", "name = \"...\"", reader)?;
+    let text = reader.text("name", &entry.node)?;
+    let place = reader.place(&entry.node.span);
+    check_name("name", text, &entry.node, rule, reader);
+    Some((text.value.clone(), place))
+}
+
+/// Reports a name that breaks its rule.
+pub(crate) fn check_name(
+    field: &str,
+    text: &Text,
+    node: &Node,
+    rule: NameRule,
+    reader: &mut Reader,
+) {
+    let name = &text.value;
+    let parts: Vec<&str> = name.split('.').collect();
+    let good = name.len() <= NAME_LEN_MAX
+        && parts.len() <= rule.parts_max()
+        && parts.iter().all(|part| is_dns_label(part));
+    if good {
+        return;
+    }
+    let lower = name.to_lowercase().replace(['_', ' '], "-");
+    let lower_good = lower != *name && lower.split('.').all(is_dns_label);
+    let help = if lower_good {
+        format!("did you mean `{lower}`?")
+    } else {
+        format!("use {}; begin and end with a letter or digit", rule.words())
+    };
+    let finding = Diagnostic::error("name.invalid", format!("`{name}` cannot be a {field}"))
+        .at(reader.place(&node.span), format!("expected {}", rule.words()))
+        .help(help);
+    reader.report(finding);
+}
+
+fn is_dns_label(part: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !part.is_empty()
+        && part.len() <= PART_LEN_MAX
+        && part.bytes().all(inner)
+        && !part.starts_with('-')
+        && !part.ends_with('-')
+}
+
+/// The `labels` of a resource.
+pub(crate) fn labels(fields: &Fields<'_>, reader: &mut Reader) -> Labels {
+    let mut labels = Labels::new();
+    let Some(entry) = fields.entry("labels") else { return labels };
+    let Value::Table(table) = &entry.node.value else {
+        let help = "write `labels = { role = \"production-server\" }`".to_owned();
+        reader.mistyped("labels", &entry.node, "a table", help);
+        return labels;
+    };
+    for label in &table.entries {
+        if !is_label_name(&label.key) {
+            let finding = Diagnostic::error(
+                "label.name",
+                format!("`{}` cannot be the name of a label", label.key),
+            )
+            .at(reader.place(&label.key_span), "not a label name")
+            .help(
+                "use at most 63 letters, digits, `-`, `_` and `.`, and if you like a domain and a `/` \
+                 before them",
+            );
+            reader.report(finding);
+        } else if label.key == "projectcalico.org/namespace" {
+            let finding =
+                Diagnostic::error("label.reserved", format!("`{}` is reserved", label.key))
+                    .at(reader.place(&label.key_span), "set by Calico on namespaced resources only")
+                    .help("use a label of your own");
+            reader.report(finding);
+        }
+        if let Some(value) = reader.text(&label.key, &label.node) {
+            check_label_value(value, &label.node, reader);
+            labels.insert(label.key.clone(), value.value.clone());
+        }
+    }
+    labels
+}
+
+fn check_label_value(value: &Text, node: &Node, reader: &mut Reader) {
+    if value.value.is_empty() || is_label_word(&value.value) {
+        return;
+    }
+    let message = format!("`{}` cannot be the value of a label", value.value);
+    let finding = Diagnostic::error("label.value", message)
+        .at(reader.place(&node.span), "not a label value")
+        .help(
+            "use at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit",
+        );
+    reader.report(finding);
+}
+
+/// Kubernetes' qualified name: an optional DNS subdomain and `/`, then a word.
+fn is_label_name(name: &str) -> bool {
+    let (domain, word) = match name.split_once('/') {
+        Some((domain, word)) => (Some(domain), word),
+        None => (None, name),
+    };
+    let good_domain = domain
+        .is_none_or(|domain| domain.len() <= NAME_LEN_MAX && domain.split('.').all(is_dns_label));
+    good_domain && is_label_word(word)
+}
+
+fn is_label_word(word: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let edge = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    word.len() <= PART_LEN_MAX
+        && word.bytes().all(inner)
+        && edge(word.bytes().next())
+        && edge(word.bytes().last())
+}
+
+/// Checks that `annotations` is a table of strings; they decide nothing.
+pub(crate) fn annotations(fields: &Fields<'_>, reader: &mut Reader) {
+    let Some(entry) = fields.entry("annotations") else { return };
+    let Value::Table(table) = &entry.node.value else {
+        let help = "write `annotations = { owner = \"...\" }`".to_owned();
+        reader.mistyped("annotations", &entry.node, "a table", help);
+        return;
+    };
+    for annotation in &table.entries {
+        reader.text(&annotation.key, &annotation.node);
+    }
+}

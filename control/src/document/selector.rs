@@ -1,0 +1,73 @@
+//! Selectors in documents: the caret stands at the character that is wrong.
+
+use classifier::resource::Action;
+use classifier::selector::Selector;
+
+use super::node::Node;
+use super::reader::Reader;
+use crate::diagnostic::{Diagnostic, Place};
+
+/// Calico's own limit on the length of a selector; longer is taken, but would not load there.
+const CALICO_SELECTOR_LEN_MAX: usize = 1024;
+
+/// A selector of a policy, and what it is for.
+#[derive(Clone, Debug)]
+pub(crate) struct SelectorUse {
+    pub(crate) selector: Selector,
+    pub(crate) at: Place,
+    pub(crate) role: SelectorRole,
+}
+
+/// What a selector does for its policy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SelectorRole {
+    /// Says what the policy protects.
+    Protects,
+    /// Says what a peer of a rule with this action must be.
+    Peer(Action),
+    /// Says what a peer must not be.
+    NotPeer,
+}
+
+/// Reads a selector; what is wrong with it is reported.
+pub(crate) fn read(field: &str, node: &Node, reader: &mut Reader) -> Option<Selector> {
+    let text = reader.text(field, node)?;
+    if text.value.chars().count() > CALICO_SELECTOR_LEN_MAX {
+        let finding = Diagnostic::warning("size.calico", format!("`{field}` is very long"))
+            .at(reader.place(&node.span), "longer than Calico takes")
+            .help(format!(
+                "Calico refuses more than {CALICO_SELECTOR_LEN_MAX} characters; shorten it to use it there"
+            ));
+        reader.report(finding);
+    }
+    let selector = match Selector::parse(&text.value) {
+        Ok(selector) => selector,
+        Err(error) => {
+            let part = error.offset..error.offset + error.length;
+            // Escapes in the string move its letters: then the whole string is marked.
+            let (span, label) = match text.span_of(part) {
+                Some(span) => (span, error.message),
+                None => (node.span.clone(), format!("at byte {}: {}", error.offset, error.message)),
+            };
+            let message = format!("`{field}` is not a selector");
+            let finding = Diagnostic::error("selector.syntax", message)
+                .at(reader.place(&span), label)
+                .help(
+                    "a selector looks like `role == 'db' && has(zone)`; see `all()`, `has(..)`, `==`, `!=`, \
+                     `in {..}`, `not in {..}`, `contains`, `starts with`, `ends with`, `!`, `&&`, `||`",
+                );
+            reader.report(finding);
+            return None;
+        }
+    };
+    // Calico looks for these letters anywhere in the text, also within quotes.
+    if let Some(offset) = text.value.find("global(") {
+        let span = text.span_of(offset..offset + "global()".len());
+        let finding =
+            Diagnostic::error("selector.global", format!("`{field}` cannot use `global()`"))
+                .at(reader.place(&span.unwrap_or_else(|| node.span.clone())), "not allowed here")
+                .help("`global()` belongs to `namespaceSelector` alone; write `all()` or a label");
+        reader.report(finding);
+    }
+    Some(selector)
+}

@@ -1,0 +1,165 @@
+//! TOML text to nodes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::node::{Entry, Node, Table, Text, Value};
+use crate::diagnostic::{Diagnostic, Source};
+
+/// Reads `source` as TOML.
+///
+/// # Errors
+/// Everything that is not TOML: the first finding of each line.
+pub(crate) fn read(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
+    let (root, errors) = DeTable::parse_recoverable(source.text());
+    let root = root.into_inner();
+    if errors.is_empty() {
+        return Ok(table(root, source.text()));
+    }
+    let mut errors: Vec<(Range<usize>, &str)> =
+        errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    // What follows an error on its line is most often its echo.
+    errors.dedup_by_key(|(span, _)| source.place(span.clone()).line());
+    Err(errors.into_iter().map(|(span, message)| syntax(source, &root, span, message)).collect())
+}
+
+fn syntax(
+    source: &Arc<Source>,
+    root: &DeTable<'_>,
+    span: Range<usize>,
+    message: &str,
+) -> Diagnostic {
+    let key = source.text().get(span.clone()).unwrap_or_default();
+    if message != "duplicate key" {
+        return Diagnostic::error("toml.syntax", "this is not TOML")
+            .at(source.place(span), message.to_owned())
+            .help("correct the line; nothing of this file is read until it is TOML");
+    }
+    let finding = Diagnostic::error("toml.duplicate-key", format!("`{key}` is set twice"))
+        .at(source.place(span.clone()), "set again here")
+        .help("keep one of the two");
+    match first_of(root, key, span.start) {
+        Some(first) => finding.related(source.place(first), "first set here"),
+        None => finding,
+    }
+}
+
+/// The nearest key before `limit` that is written like `key`: the parser names only the second one.
+fn first_of(table: &DeTable<'_>, key: &str, limit: usize) -> Option<Range<usize>> {
+    let bare = key.trim_matches(['"', '\'']);
+    let own = table
+        .iter()
+        .filter(|(name, _)| name.get_ref().as_ref() == bare && name.span().start < limit)
+        .map(|(name, _)| name.span());
+    let deeper = table.iter().filter_map(|(_, value)| first_within(value.get_ref(), key, limit));
+    own.chain(deeper).max_by_key(|span| span.start)
+}
+
+fn first_within(value: &DeValue<'_>, key: &str, limit: usize) -> Option<Range<usize>> {
+    if let Some(table) = value.as_table() {
+        return first_of(table, key, limit);
+    }
+    let found = value.as_array()?.iter().filter_map(|v| first_within(v.get_ref(), key, limit));
+    found.max_by_key(|span| span.start)
+}
+
+fn table(table: DeTable<'_>, text: &str) -> Table {
+    let mut entries: Vec<Entry> = table
+        .into_iter()
+        .map(|(key, value)| Entry {
+            key_span: key.span(),
+            key: key.into_inner().into_owned(),
+            node: node(value, text),
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.key_span.start);
+    Table { entries }
+}
+
+fn node(value: Spanned<DeValue<'_>>, text: &str) -> Node {
+    let span = value.span();
+    let value = match value.into_inner() {
+        DeValue::Array(items) => Value::Array(items.into_iter().map(|v| node(v, text)).collect()),
+        DeValue::Boolean(value) => Value::Bool(value),
+        DeValue::Datetime(_) => Value::Other("a date"),
+        DeValue::Float(value) => {
+            value.as_str().parse().map_or(Value::Other("an unreadable number"), Value::Float)
+        }
+        DeValue::Integer(value) => integer(&value),
+        DeValue::String(value) => Value::Text(string(value.into_owned(), &span, text)),
+        DeValue::Table(value) => Value::Table(table(value, text)),
+    };
+    Node { span, value }
+}
+
+fn integer(value: &DeInteger<'_>) -> Value {
+    i64::from_str_radix(value.as_str(), value.radix())
+        .map_or(Value::Other("an integer beyond 64 bits"), Value::Integer)
+}
+
+/// Finds the string's letters between its quotes; an escape in it means that they are not there as they are.
+fn string(value: String, span: &Range<usize>, text: &str) -> Text {
+    let raw = text.get(span.clone()).unwrap_or_default();
+    let quotes = if raw.starts_with("\"\"\"") || raw.starts_with("'''") { 3 } else { 1 };
+    let inner = raw.get(quotes..raw.len().saturating_sub(quotes)).unwrap_or_default();
+    // A newline right after three quotes is not part of the value.
+    let trimmed =
+        if quotes == 3 { inner.trim_start_matches('\r').trim_start_matches('\n') } else { inner };
+    let skipped = inner.len() - trimmed.len();
+    let verbatim_at = (trimmed == value).then_some(span.start + quotes + skipped);
+    Text { value, verbatim_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Table, Vec<Diagnostic>> {
+        read(&Source::new("t.toml", text))
+    }
+
+    fn text_of(table: &Table, key: &str) -> Text {
+        let node = &table.entry(key).unwrap().node;
+        let Value::Text(text) = &node.value else { panic!("not a string: {node:?}") };
+        text.clone()
+    }
+
+    #[test]
+    fn strings_know_where_their_letters_stand_unless_escaped() {
+        let source = "a = 'x y'\nb = \"x y\"\nc = \"\"\"\nx y\"\"\"\nd = \"x\\u0020y\"\n";
+        let table = read_text(source).unwrap();
+        for key in ["a", "b", "c"] {
+            let span = text_of(&table, key).span_of(2..3).unwrap();
+            assert_eq!(&source[span], "y", "in {key}");
+        }
+        assert_eq!(text_of(&table, "d").value, "x y");
+        assert_eq!(text_of(&table, "d").span_of(2..3), None);
+    }
+
+    #[test]
+    fn tables_keep_the_order_of_the_text() {
+        let table = read_text("z = 1\na = 2\n[m]\n").unwrap();
+        let keys: Vec<&str> = table.entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["z", "a", "m"]);
+    }
+
+    #[test]
+    fn every_line_that_is_not_toml_is_found() {
+        let findings = read_text("a = = 1\nb = 2\nc = [1 2]\n").unwrap_err();
+        let lines: Vec<usize> =
+            findings.iter().map(|finding| finding.place.as_ref().unwrap().line()).collect();
+        assert_eq!(lines, [1, 3]);
+    }
+
+    #[test]
+    fn duplicate_key_points_at_both() {
+        let findings = read_text("[[t]]\nname = 'a'\norder = 1\nname = 'b'\n").unwrap_err();
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].place.as_ref().unwrap().line(), 4);
+        assert_eq!(findings[0].related[0].0.line(), 2);
+    }
+}
