@@ -6,5 +6,6 @@ pub mod handover;
 pub mod last_good;
 pub mod parse;
 pub mod reporter;
+pub mod settings;
 pub mod spool;
 pub mod worker;

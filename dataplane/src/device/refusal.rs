@@ -172,7 +172,7 @@ impl fmt::Display for Refusal {
                 let mebibytes = bytes.div_ceil(1 << 20);
                 write!(f, "packet memory of {mebibytes} MiB: {reason}")?;
                 if *limit {
-                    f.write_str("; it is pinned, which needs the capability CAP_IPC_LOCK or a `LimitMEMLOCK` above it; or ask for less with `--frames`")?;
+                    f.write_str("; it is pinned, which needs the capability CAP_IPC_LOCK or a `LimitMEMLOCK` above it; or ask for less with `--frames-per-queue`")?;
                 }
                 Ok(())
             }

@@ -205,8 +205,10 @@ fn sizes_that_cannot_be_are_refused_all_at_once() {
     let sizes = Sizes { frames: 64, ring: 100 };
     let refusals = net.in_gateway(|| open(&ports, sizes)).unwrap_err();
     let texts: Vec<_> = refusals.iter().map(ToString::to_string).collect();
-    let expected =
-        ["`--ring 100`: expected a power of two", "`--frames 64`: expected at least `--ring`, 100"];
+    let expected = [
+        "`--ring-entries 100`: expected a power of two",
+        "`--frames-per-queue 64`: expected at least `--ring-entries`, 100",
+    ];
     assert_eq!(texts, expected);
 }
 

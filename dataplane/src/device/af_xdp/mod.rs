@@ -141,12 +141,14 @@ pub fn open(ports: &[Interface; 2], sizes: Sizes) -> Result<Opened, Vec<Refusal>
 fn check(ports: &[Interface; 2], sizes: Sizes) -> Result<(), Vec<Refusal>> {
     let mut refusals = Vec::new();
     if !sizes.ring.is_power_of_two() {
-        let reason = format!("`--ring {}`: expected a power of two", sizes.ring);
+        let reason = format!("`--ring-entries {}`: expected a power of two", sizes.ring);
         refusals.push(Refusal::Setting { reason });
     }
     if sizes.frames < sizes.ring {
-        let reason =
-            format!("`--frames {}`: expected at least `--ring`, {}", sizes.frames, sizes.ring);
+        let reason = format!(
+            "`--frames-per-queue {}`: expected at least `--ring-entries`, {}",
+            sizes.frames, sizes.ring
+        );
         refusals.push(Refusal::Setting { reason });
     }
     for port in ports {

@@ -111,7 +111,8 @@ fn packet_memory(frame_bytes: u32, sizes: Sizes) -> Result<(Umem, Vec<FrameDesc>
         .comp_queue_size(ring)
         .build()
         .map_err(|error| setting(&error))?;
-    let too_many = || Refusal::Setting { reason: format!("`--frames {}`: too many", sizes.frames) };
+    let too_many =
+        || Refusal::Setting { reason: format!("`--frames-per-queue {}`: too many", sizes.frames) };
     let count = sizes.frames.checked_mul(2).and_then(NonZeroU32::new).ok_or_else(too_many)?;
     let bytes = u64::from(count.get()) * u64::from(frame_bytes);
     if bytes % HUGE_PAGE_BYTES == 0
