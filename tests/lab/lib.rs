@@ -12,9 +12,15 @@
 //! Needs root, `ip`, `ethtool`, `ping` and `tcpdump`. What is missing is an error with a name, never a skipped test.
 
 pub mod attempt;
+pub mod binaries;
 pub mod deadline;
+pub mod documents;
 pub mod failure;
 pub mod frames;
+pub mod gateway;
+pub mod handover;
 pub mod namespace;
+pub mod process;
 pub mod servers;
+pub mod streams;
 pub mod topology;

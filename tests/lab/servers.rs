@@ -50,6 +50,20 @@ pub fn serve_here(tcp: &[u16], udp: &[u16]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Reads what an SSH server says first.
+///
+/// # Errors
+/// It says something else, or nothing.
+pub fn greeting(stream: &mut TcpStream) -> Result<(), Failure> {
+    let doing = "read the greeting";
+    let mut greeting = vec![0; SSH_BANNER.len()];
+    stream.read_exact(&mut greeting).during(doing)?;
+    if greeting == SSH_BANNER.as_bytes() {
+        return Ok(());
+    }
+    Err(Failure::new(doing, String::from_utf8_lossy(&greeting)))
+}
+
 fn accept(listener: &TcpListener, port: u16) {
     for stream in listener.incoming().flatten() {
         // A client that goes away ends its own conversation, nothing else.
