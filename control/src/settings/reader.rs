@@ -60,7 +60,7 @@ pub(super) fn read(root: &Table, directory: &Path, reader: &mut Reader) -> Optio
     let defaults = sub(&fields, "defaults", &DEFAULTS, reader);
     Some(Settings {
         dataplane: dataplane_settings(&dataplane, reader),
-        policy_directory: policy.path("directory", "/etc/ravelin/policies", reader),
+        policy_directory: policy.path("directory", "policies", reader),
         defaults: defaults_of(defaults.as_ref(), reader),
         flow_log: FlowLogSettings {
             path: flow_log.path("path", "/var/log/ravelin/flows.jsonl", reader),
