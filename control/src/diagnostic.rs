@@ -110,11 +110,6 @@ impl Place {
         line.chars().count() + 1
     }
 
-    /// A key that orders the places of one file.
-    pub(crate) fn position(&self) -> (usize, usize) {
-        (self.source.lines_before, self.span.start)
-    }
-
     fn text_before(&self) -> &str {
         self.source.text.get(..self.span.start).unwrap_or(&self.source.text)
     }
@@ -135,7 +130,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// One finding. Its `Display` is the one-line form for logs: `file:line:column: severity: message`.
+/// One finding. Its `Display` is the one-line form for logs: `file:line:column: severity: message; help`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
     /// Whether it stops the set.
@@ -231,7 +226,8 @@ impl fmt::Display for Diagnostic {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        write!(f, "{}: {}", self.severity, self.message)
+        write!(f, "{}: {}", self.severity, self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "; {help}"))
     }
 }
 
@@ -239,6 +235,15 @@ impl fmt::Display for Diagnostic {
 #[must_use]
 pub fn any_error(findings: &[Diagnostic]) -> bool {
     findings.iter().any(Diagnostic::is_error)
+}
+
+/// By file and place; what has no place comes first.
+pub(crate) fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    findings.sort_by_cached_key(|finding| {
+        let place = finding.place.as_ref();
+        place.map(|place| (place.file().to_owned(), place.source.lines_before, place.span.start))
+    });
+    findings
 }
 
 /// The findings as a person reads them: message, the marked text, what to do.
@@ -407,7 +412,10 @@ mod tests {
 
     #[test]
     fn one_line_form_names_the_place_first() {
-        assert_eq!(finding().to_string(), "a.toml:2:6: error: `wrong` is wrong");
+        assert_eq!(
+            finding().to_string(),
+            "a.toml:2:6: error: `wrong` is wrong; write something else"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use classifier::resource::{Defaults, Object, ObjectKind, PolicySet, Tier};
 use ipnet::IpNet;
 
-use crate::diagnostic::{Diagnostic, Place, Source, any_error};
+use crate::diagnostic::{Diagnostic, Place, Source, any_error, in_order};
 use crate::document::{self, Document, DocumentObject, DocumentPolicy, DocumentTier, ListUse};
 use crate::files::{self, FileError, unreadable};
 use crate::lists::{self, ListError};
@@ -50,7 +50,7 @@ pub fn load(path: &Path, defaults: Defaults) -> Loaded {
     let policies = set.policies.into_iter().map(|policy| policy.policy).collect();
     Loaded {
         policy_set: (!refused).then_some(PolicySet { tiers, policies, objects, defaults }),
-        findings: in_order(set.findings),
+        findings: cut(in_order(set.findings)),
         files: set.files,
     }
 }
@@ -120,15 +120,14 @@ impl Set {
 
     /// Names are unique within a kind, across all documents.
     fn check_names(&mut self) {
-        let tiers = self.tiers.iter().map(|tier| ("tier", tier.tier.name.as_str(), &tier.name_at));
-        let policies = self
-            .policies
-            .iter()
-            .map(|policy| ("global network policy", policy.policy.name.as_str(), &policy.name_at));
+        let tiers = self.tiers.iter().map(|tier| ("tiers", tier.tier.name.as_str(), &tier.name_at));
+        let policies = self.policies.iter().map(|policy| {
+            ("global network policies", policy.policy.name.as_str(), &policy.name_at)
+        });
         let objects = self.objects.iter().map(|object| {
             let kind = match object.object.kind {
-                ObjectKind::GlobalNetworkSet => "global network set",
-                ObjectKind::HostEndpoint => "host endpoint",
+                ObjectKind::GlobalNetworkSet => "global network sets",
+                ObjectKind::HostEndpoint => "host endpoints",
             };
             (kind, object.object.name.as_str(), &object.name_at)
         });
@@ -140,13 +139,10 @@ impl Set {
                     first.insert((kind, name), at);
                 }
                 Some(first_at) => findings.push(
-                    Diagnostic::error(
-                        "name.duplicate",
-                        format!("there are two of {kind} `{name}`"),
-                    )
-                    .at(at.clone(), "named again here")
-                    .help("give one of them another name")
-                    .related((*first_at).clone(), "first named here"),
+                    Diagnostic::error("name.duplicate", format!("two {kind} are named `{name}`"))
+                        .at(at.clone(), "named again here")
+                        .help("give one of them another name")
+                        .related((*first_at).clone(), "first named here"),
                 ),
             }
         }
@@ -229,14 +225,8 @@ fn list_findings(error: ListError, path: &Path, list: &ListUse) -> Vec<Diagnosti
     }
 }
 
-/// By file and place; what has no place comes first. A flood is cut, and says so.
-fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    findings.sort_by(|a, b| {
-        let key = |finding: &Diagnostic| {
-            finding.place.as_ref().map(|place| (place.file().to_owned(), place.position()))
-        };
-        key(a).cmp(&key(b))
-    });
+/// A flood is cut, and says so.
+fn cut(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     if findings.len() <= FINDINGS_MAX {
         return findings;
     }

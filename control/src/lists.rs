@@ -64,7 +64,7 @@ impl BadLine {
         let entry = entry_of(&shown);
         let start = shown.len() - shown.trim_start().len();
         let span = start..start + entry.len();
-        let message = format!("line {} of the list is {}", index + 1, self.what);
+        let message = format!("line {} of the list: {}", index + 1, self.what);
         let source = Source::excerpt(path, shown.clone(), index);
         Diagnostic::error("list.line", message)
             .at(source.place(span), "expected a network or an address")
@@ -75,7 +75,7 @@ impl BadLine {
 fn parse_line(line: &[u8]) -> Result<Option<IpNet>, BadLine> {
     let Ok(line) = std::str::from_utf8(line) else {
         return Err(BadLine {
-            what: "not UTF-8 text".to_owned(),
+            what: "it is not UTF-8 text".to_owned(),
             help: "save the list as plain text".to_owned(),
         });
     };
@@ -86,11 +86,18 @@ fn parse_line(line: &[u8]) -> Result<Option<IpNet>, BadLine> {
     match Written::parse(entry) {
         Ok(written) => Ok(Some(written.network())),
         Err(_) if entry.contains(|c: char| c.is_whitespace() || c == ',') => Err(BadLine {
-            what: "more than one word".to_owned(),
+            what: format!("`{}` is more than one entry", shortened(entry)),
             help: "write one network a line; what follows a `#` or `;` is a comment".to_owned(),
         }),
-        Err(error) => Err(BadLine { what: error.to_string(), help: error.help() }),
+        Err(error) => Err(BadLine {
+            what: format!("`{}` {error}", shortened(entry)),
+            help: error.help(entry),
+        }),
     }
+}
+
+fn shortened(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LINE_SHOWN_MAX)).unwrap_or(text)
 }
 
 /// A line without its comment and the blanks around it.
@@ -120,11 +127,15 @@ mod tests {
     fn every_bad_line_is_named_with_its_number() {
         let text = "198.18.1.0/24\n  198.18.1.0/99\nexample.org\n198.18.1.0 198.18.2.0\n";
         let expected = [
-            "l.cidr:2:3: error: line 2 of the list is not a prefix length",
-            "l.cidr:3:1: error: line 3 of the list is not an IP address",
-            "l.cidr:4:1: error: line 4 of the list is more than one word",
+            "l.cidr:2:3: error: line 2 of the list: `198.18.1.0/99` has a bad prefix length",
+            "l.cidr:3:1: error: line 3 of the list: `example.org` is not an IP address",
+            "l.cidr:4:1: error: line 4 of the list: `198.18.1.0 198.18.2.0` is more than one entry",
         ];
-        assert_eq!(parse_text(text), Err(expected.map(str::to_owned).to_vec()));
+        let told = parse_text(text).unwrap_err();
+        assert_eq!(told.len(), expected.len());
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}");
+        }
     }
 
     #[test]

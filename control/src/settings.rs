@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use classifier::packet::Side;
 use classifier::resource::Defaults;
 
-use crate::diagnostic::{Diagnostic, any_error};
+use crate::diagnostic::{Diagnostic, any_error, in_order};
 use crate::document::{self, Reader};
 use crate::files;
 
@@ -95,11 +95,10 @@ impl Settings {
         let mut reader = Reader::new(&source);
         let directory = path.parent().unwrap_or(Path::new(""));
         let settings = read(&root, directory, &mut reader);
+        let findings = in_order(reader.findings);
         match settings {
-            Some(settings) if !any_error(&reader.findings) => {
-                Ok(Self { warnings: reader.findings, ..settings })
-            }
-            Some(_) | None => Err(reader.findings),
+            Some(settings) if !any_error(&findings) => Ok(Self { warnings: findings, ..settings }),
+            Some(_) | None => Err(findings),
         }
     }
 }

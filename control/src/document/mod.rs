@@ -35,15 +35,21 @@ static DOCUMENT: Thing = Thing {
         kind("networkPolicies"),
         kind("networkSets"),
         kind("profiles"),
-        kind("stagedGlobalNetworkPolicies"),
-        kind("stagedNetworkPolicies"),
-        kind("stagedKubernetesNetworkPolicies"),
+        staged("stagedGlobalNetworkPolicies"),
+        staged("stagedNetworkPolicies"),
+        staged("stagedKubernetesNetworkPolicies"),
         kind("workloadEndpoints"),
     ],
 };
 
 const fn kind(field: &'static str) -> Unsupported {
     Unsupported { field, severity: Severity::Error, help: KIND_HELP }
+}
+
+/// Staged policies are never enforced, so nothing changes when they are not looked at.
+const fn staged(field: &'static str) -> Unsupported {
+    let help = "staged policies are not evaluated yet; remove it to silence this";
+    Unsupported { field, severity: Severity::Warning, help }
 }
 
 /// The resources of one document.

@@ -27,9 +27,21 @@ pub(crate) enum NetError {
 }
 
 impl NetError {
-    /// What to do about it.
-    pub(crate) fn help(self) -> String {
+    /// What to say under the marked text.
+    pub(crate) fn label(self) -> &'static str {
         match self {
+            Self::Address => "expected an address or a network",
+            Self::PrefixLength { .. } => "expected another length behind the `/`",
+            Self::MappedV4(_) => "packets never carry it so",
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn help(self, text: &str) -> String {
+        match self {
+            Self::Address if looks_like_host_name(text) => {
+                "names are not looked up: write the addresses".to_owned()
+            }
             Self::Address => {
                 "write an address or a network such as `198.18.10.0/24` or `2001:2::/48`".to_owned()
             }
@@ -41,14 +53,19 @@ impl NetError {
     }
 }
 
+/// The error in words that follow the text: "`x` is not an IP address".
 impl fmt::Display for NetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address => f.write_str("not an IP address"),
-            Self::PrefixLength { .. } => f.write_str("not a prefix length"),
-            Self::MappedV4(_) => f.write_str("an IPv4 address written as IPv6"),
-        }
+        f.write_str(match self {
+            Self::Address => "is not an IP address",
+            Self::PrefixLength { .. } => "has a bad prefix length",
+            Self::MappedV4(_) => "is an IPv4 address written as IPv6",
+        })
     }
+}
+
+fn looks_like_host_name(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_alphabetic()) && !text.contains(':')
 }
 
 impl Written {

@@ -113,10 +113,9 @@ fn expected_ips(entry: &Entry, reader: &mut Reader) -> Vec<IpNet> {
                 format!("`expectedIPs` takes single addresses, not a network of length {length}"),
             )
             .at(reader.place(&node.span), "expected an address without `/`")
-            .help(format!(
-                "write `{}`; a network with labels is a `[[globalNetworkSets]]`",
-                written.address
-            ));
+            .help(
+                "list the addresses one by one; a network with labels is a `[[globalNetworkSets]]`",
+            );
             reader.report(finding);
         }
         nets.push(IpNet::from(written.address));
@@ -136,10 +135,10 @@ pub(crate) fn written(field: &str, node: &Node, reader: &mut Reader) -> Option<W
     match Written::parse(&text.value) {
         Ok(written) => Some(written),
         Err(error) => {
-            let message = format!("`{}` is {error}", text.value);
+            let message = format!("`{}` {error}", text.value);
             let finding = Diagnostic::error("net.invalid", message)
-                .at(reader.place(&node.span), error.to_string())
-                .help(error.help());
+                .at(reader.place(&node.span), error.label())
+                .help(error.help(&text.value));
             reader.report(finding);
             None
         }
@@ -162,7 +161,7 @@ fn lists(fields: &Fields<'_>, reader: &mut Reader) -> Vec<ListUse> {
 
 fn list(node: &Node, reader: &mut Reader) -> Option<ListUse> {
     if let Value::Text(text) = &node.value {
-        let help = format!("write `{{ path = \"{}\" }}`", text.value);
+        let help = format!("write `list = {{ path = \"{}\" }}`", text.value);
         reader.mistyped("list", node, "a table", help);
         return None;
     }

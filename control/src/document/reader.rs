@@ -91,14 +91,11 @@ impl Reader {
             return items;
         }
         let raw = self.source.text().get(entry.node.span.clone()).unwrap_or("...").to_owned();
-        let help = match &entry.node.value {
-            Value::Table(_) => format!("write `[[{}]]` or put the table in `[ ]`", entry.key),
-            Value::Array(_)
-            | Value::Bool(_)
-            | Value::Float(_)
-            | Value::Integer(_)
-            | Value::Other(_)
-            | Value::Text(_) => format!("write `{} = [{raw}]`", entry.key),
+        let help = if raw.starts_with('[') {
+            // The table stands at its header.
+            format!("write `[{raw}]`, with two brackets")
+        } else {
+            format!("write `{} = [{raw}]`", entry.key)
         };
         self.mistyped(&entry.key, &entry.node, "an array", help);
         &[]
@@ -213,7 +210,7 @@ impl Reader {
         let finding = match severity {
             Severity::Error => {
                 Diagnostic::error("field.unsupported", format!("`{field}` is not supported yet"))
-                    .at(self.place(&entry.key_span), "leaving it out could change what passes")
+                    .at(self.place(&entry.key_span), "ignoring it could change what passes")
             }
             Severity::Warning => {
                 Diagnostic::warning("field.unsupported", format!("`{field}` has no effect yet"))
@@ -295,9 +292,23 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What other firewalls call things, and what they are called here.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("accept", "Allow"),
+    ("permit", "Allow"),
+    ("block", "Deny"),
+    ("drop", "Deny"),
+    ("reject", "Deny"),
+];
+
 /// The word of `words` that `word` was most likely meant to be.
 pub(crate) fn suggestion<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
     let lower = word.to_lowercase();
+    if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, _)| *theirs == lower)
+        && let Some(known) = words.iter().find(|known| *known == ours)
+    {
+        return Some(known);
+    }
     let likeness =
         |known: &str| strsim::normalized_damerau_levenshtein(&lower, &known.to_lowercase());
     words

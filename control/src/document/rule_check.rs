@@ -32,13 +32,21 @@ fn check_ports(rule: &Rule, fields: &Fields<'_>, reader: &mut Reader) {
         ("destination", "notPorts"),
     ] {
         let Some(entry) = peer_list(fields, side, field) else { continue };
-        let message = match rule.protocol {
-            Some(number) => format!("protocol `{}` has no ports to match", protocol_name(number)),
-            None => format!("`{field}` needs a protocol that has ports"),
+        let (message, label, help) = match rule.protocol {
+            Some(number) => (
+                format!("protocol `{}` has no ports to match", protocol_name(number)),
+                "no such ports",
+                "write `protocol = \"TCP\"`, `\"UDP\"` or `\"SCTP\"`; ICMP is matched by `icmp`",
+            ),
+            None => (
+                format!("`{field}` needs a protocol that has ports"),
+                "of which protocol?",
+                "add `protocol = \"TCP\"`, `\"UDP\"` or `\"SCTP\"` to the rule",
+            ),
         };
         let finding = Diagnostic::error("rule.ports-without-protocol", message)
-            .at(reader.place(&entry.key_span), "which protocol's ports?")
-            .help("add `protocol = \"TCP\"`, `\"UDP\"` or `\"SCTP\"` to the rule");
+            .at(reader.place(&entry.key_span), label)
+            .help(help);
         reader.report(finding);
         return;
     }

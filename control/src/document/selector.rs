@@ -3,7 +3,7 @@
 use classifier::resource::Action;
 use classifier::selector::Selector;
 
-use super::node::Node;
+use super::node::{Node, Text};
 use super::reader::Reader;
 use crate::diagnostic::{Diagnostic, Place};
 
@@ -46,16 +46,15 @@ pub(crate) fn read(field: &str, node: &Node, reader: &mut Reader) -> Option<Sele
             let part = error.offset..error.offset + error.length;
             // Escapes in the string move its letters: then the whole string is marked.
             let (span, label) = match text.span_of(part) {
-                Some(span) => (span, error.message),
-                None => (node.span.clone(), format!("at byte {}: {}", error.offset, error.message)),
+                Some(span) => (span, "here".to_owned()),
+                None => {
+                    (node.span.clone(), format!("after {} characters", shown(text, error.offset)))
+                }
             };
-            let message = format!("`{field}` is not a selector");
+            let message = format!("`{field}` cannot be read: {}", error.message);
             let finding = Diagnostic::error("selector.syntax", message)
                 .at(reader.place(&span), label)
-                .help(
-                    "a selector looks like `role == 'db' && has(zone)`; see `all()`, `has(..)`, `==`, `!=`, \
-                     `in {..}`, `not in {..}`, `contains`, `starts with`, `ends with`, `!`, `&&`, `||`",
-                );
+                .help("a selector looks like `role == 'db' && has(zone)` or `zone in {'noc', 'office'}`");
             reader.report(finding);
             return None;
         }
@@ -70,4 +69,9 @@ pub(crate) fn read(field: &str, node: &Node, reader: &mut Reader) -> Option<Sele
         reader.report(finding);
     }
     Some(selector)
+}
+
+/// How many characters of the value stand before the byte `offset`.
+fn shown(text: &Text, offset: usize) -> usize {
+    text.value.get(..offset).map_or(0, |before| before.chars().count())
 }

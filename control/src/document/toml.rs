@@ -22,8 +22,9 @@ pub(crate) fn read(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
     let mut errors: Vec<(Range<usize>, &str)> =
         errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     errors.sort_by_key(|(span, _)| span.start);
-    // What follows an error on its line is most often its echo.
+    // What follows an error on its line, or says the same of the next one, is most often its echo.
     errors.dedup_by_key(|(span, _)| source.place(span.clone()).line());
+    errors.dedup_by_key(|(_, message)| *message);
     Err(errors.into_iter().map(|(span, message)| syntax(source, &root, span, message)).collect())
 }
 
@@ -35,9 +36,9 @@ fn syntax(
 ) -> Diagnostic {
     let key = source.text().get(span.clone()).unwrap_or_default();
     if message != "duplicate key" {
-        return Diagnostic::error("toml.syntax", "this is not TOML")
-            .at(source.place(span), message.to_owned())
-            .help("correct the line; nothing of this file is read until it is TOML");
+        return Diagnostic::error("toml.syntax", format!("not TOML: {message}"))
+            .at(source.place(span), "here")
+            .help(syntax_help(message, key));
     }
     let finding = Diagnostic::error("toml.duplicate-key", format!("`{key}` is set twice"))
         .at(source.place(span.clone()), "set again here")
@@ -45,6 +46,22 @@ fn syntax(
     match first_of(root, key, span.start) {
         Some(first) => finding.related(source.place(first), "first set here"),
         None => finding,
+    }
+}
+
+/// The parser says what it expected; this says what to type.
+fn syntax_help(message: &str, text: &str) -> String {
+    if message.contains("must be quoted") {
+        format!("put it in quotes: `\"{text}\"`")
+    } else if message.contains("between array elements") {
+        "add a comma, or the `]` that closes the array: it may be missing in a line above"
+            .to_owned()
+    } else if message.contains("unquoted key") {
+        "write `key = value`; a key with other characters stands in quotes".to_owned()
+    } else if message.contains("quote") {
+        "close the string with the quote that opens it".to_owned()
+    } else {
+        "correct the line; nothing of this file is read until it is TOML".to_owned()
     }
 }
 

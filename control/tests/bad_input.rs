@@ -1,0 +1,138 @@
+//! What a person reads when something is wrong: every broken input below `tests/broken` with its exact answer beside it.
+//!
+//! `RAVELIN_REWRITE=1 cargo test -p control --test bad_input` writes the answers anew; read the difference.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use classifier::resource::Defaults;
+use control::commands::check::{self, Arguments, CLEAN, Output, REFUSED, UNREADABLE};
+use control::inventory;
+
+/// Inputs that are taken with warnings; all others are refused.
+const TAKEN: [&str; 2] = ["warnings.toml", "settings/opened.toml"];
+
+#[test]
+fn every_broken_input_is_answered_as_written_beside_it() {
+    let inputs = inputs();
+    assert!(inputs.len() >= 40, "only {} inputs", inputs.len());
+    let rewrite = std::env::var_os("RAVELIN_REWRITE").is_some();
+    let mut wrong = Vec::new();
+    for input in inputs {
+        let answer_file = input.with_extension("txt");
+        let (answer, _) = run(&input, Output::Human);
+        if rewrite {
+            fs::write(&answer_file, &answer).unwrap();
+        }
+        let expected = fs::read_to_string(&answer_file).unwrap_or_default();
+        if answer != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- got\n{answer}", input.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_broken_input_is_refused_whole() {
+    for input in inputs() {
+        let taken = TAKEN.iter().any(|taken| input.ends_with(taken));
+        let (answer, status) = run(&input, Output::Human);
+        assert_eq!(status, if taken { CLEAN } else { REFUSED }, "{}:\n{answer}", input.display());
+        if !input.starts_with("tests/broken/settings") {
+            let loaded = inventory::load(&input, Defaults::default());
+            assert_eq!(loaded.policy_set.is_some(), taken, "{}", input.display());
+        }
+    }
+}
+
+#[test]
+fn every_finding_says_what_to_do() {
+    for input in inputs() {
+        for finding in findings(&input) {
+            let help = finding["help"].as_str().unwrap_or_default();
+            assert!(!help.is_empty(), "{}: {finding}", input.display());
+            for text in [&finding["message"], &finding["label"], &finding["help"]] {
+                let text = text.as_str().unwrap_or_default();
+                assert!(!text.ends_with('.'), "a full stop: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn json_names_place_code_and_severity() {
+    let findings = findings(Path::new("tests/broken/unknown-field.toml"));
+    let first = &findings[0];
+    assert_eq!(first["severity"], "error");
+    assert_eq!(first["code"], "field.unknown");
+    assert_eq!(first["place"]["file"], "tests/broken/unknown-field.toml");
+    assert_eq!(
+        (first["place"]["line"].as_u64(), first["place"]["column"].as_u64()),
+        (Some(3), Some(1))
+    );
+    assert_eq!(first["help"], "did you mean `selector`?");
+}
+
+#[test]
+fn a_path_that_is_not_there_is_another_status() {
+    let (answer, status) = run(Path::new("tests/broken/no-such.toml"), Output::Human);
+    assert_eq!(status, UNREADABLE);
+    assert!(answer.contains("there is no such file"), "{answer}");
+}
+
+#[test]
+fn files_to_watch_include_lists_that_are_missing() {
+    let loaded = inventory::load(Path::new("tests/broken/list-missing.toml"), Defaults::default());
+    let missing = Path::new("tests/broken/lists/no-such.cidr");
+    assert!(loaded.files.iter().any(|file| file == missing), "{:?}", loaded.files);
+}
+
+#[test]
+fn a_million_lines_are_read_as_a_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut list = String::new();
+    for index in 0..1_000_000_u32 {
+        let [_, a, b, c] = index.to_be_bytes();
+        writeln!(list, "198.{a}.{b}.{c}/32").unwrap();
+    }
+    fs::write(directory.path().join("l.cidr"), list).unwrap();
+    let document = directory.path().join("d.toml");
+    fs::write(&document, "[[globalNetworkSets]]\nname = 'l'\nlist = { path = 'l.cidr' }\n")
+        .unwrap();
+    let loaded = inventory::load(&document, Defaults::default());
+    assert_eq!(loaded.findings, []);
+    assert_eq!(loaded.policy_set.unwrap().objects[0].nets.len(), 1_000_000);
+}
+
+fn findings(input: &Path) -> Vec<serde_json::Value> {
+    let (answer, _) = run(input, Output::Json);
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    answer["findings"].as_array().unwrap().clone()
+}
+
+/// Runs `ravelin check` as the command does, without colours.
+fn run(input: &Path, output: Output) -> (String, u8) {
+    let mut out = Vec::new();
+    let arguments = Arguments { path: input.to_owned(), output };
+    let status = check::run(&arguments, false, &mut out).unwrap();
+    (String::from_utf8(out).unwrap(), status)
+}
+
+/// Every document, settings file and document directory below `tests/broken`, relative to the crate as tests run.
+fn inputs() -> Vec<PathBuf> {
+    let broken = Path::new("tests/broken");
+    let mut inputs = vec![broken.join("two-files")];
+    for directory in [broken.to_owned(), broken.join("settings")] {
+        for entry in directory.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml" || extension == "yaml")
+            {
+                inputs.push(path);
+            }
+        }
+    }
+    inputs.sort();
+    inputs
+}
