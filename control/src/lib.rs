@@ -1,14 +1,18 @@
 //! Which policy is in force? Reads documents, says what is wrong with them, compiles, publishes, traces.
 #![forbid(unsafe_code)]
 
-pub mod commands;
-pub mod diagnostic;
 mod document;
 mod files;
+mod lists;
+pub mod commands;
+pub mod daemon;
+pub mod diagnostic;
 pub mod flowlog;
 pub mod images;
 pub mod inventory;
-mod lists;
 pub mod publish;
+pub mod reconcile;
+pub mod report;
 pub mod settings;
 pub mod spool;
+pub mod watch;

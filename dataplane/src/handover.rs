@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use classifier::handover::{Reply, Request};
 use classifier::image::{Image, ImageError};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 pub use self::memfd::MemfdError;
 pub use self::socket::{Answer, BindError, Message, Peers, Server};
@@ -159,7 +159,7 @@ impl Handover {
         let Some(InForce { image, .. }) = &self.in_force else { return };
         self.unkept = self.last_good.keep(image.bytes()).err().map(|error| error.to_string());
         if let Some(why) = &self.unkept {
-            error!(why, "the policy in force could not be kept on disk; a restart would go back");
+            warn!(why, "the policy in force could not be kept on disk; a restart would go back");
         }
     }
 
