@@ -1,15 +1,15 @@
 //! Which policy is in force? Reads documents, says what is wrong with them, compiles, publishes, traces.
 #![forbid(unsafe_code)]
 
-mod document;
-mod files;
-mod lists;
 pub mod commands;
 pub mod daemon;
 pub mod diagnostic;
+mod document;
+mod files;
 pub mod flowlog;
 pub mod images;
 pub mod inventory;
+mod lists;
 pub mod publish;
 pub mod reconcile;
 pub mod report;
