@@ -1,6 +1,7 @@
 //! Which policy is in force? Reads documents, says what is wrong with them, compiles, publishes, traces.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod commands;
 pub mod daemon;
 pub mod diagnostic;

@@ -162,7 +162,9 @@ impl<'a> Named<'a> {
 }
 
 impl<'a> Position<'a> {
-    fn of_reason(decided: Option<(Direction, Reason)>, names: Option<&View<'a>>) -> Self {
+    /// What a reason points to; empty for a reason that points to nothing.
+    #[must_use]
+    pub fn of_reason(decided: Option<(Direction, Reason)>, names: Option<&View<'a>>) -> Self {
         match decided.map(|(_, reason)| reason) {
             Some(Reason::Rule(rule)) => Self::of_rule(rule, names),
             Some(Reason::EndOfTier(tier)) => {

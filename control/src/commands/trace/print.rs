@@ -1,0 +1,271 @@
+//! A trace as people and programs read it.
+
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+use classifier::decision::{Direction, Half, Reason, RuleRef, Verdict};
+use classifier::image::{End, Mismatch, ObjectInfo, Trace, TraceHalf, TraceRule, TraceTier, View};
+use classifier::packet::Transport;
+use classifier::resource::Action;
+use serde_json::{Value, json};
+
+use super::Origin;
+use super::packet::Question;
+use crate::flowlog::{Named, Position, protocol_name, reason_name};
+
+/// A trace with everything that is said around it.
+pub(super) struct Answer<'a> {
+    pub(super) question: Question,
+    pub(super) trace: Trace<'a>,
+    pub(super) view: View<'a>,
+    pub(super) generation: u64,
+    pub(super) origin: Origin,
+}
+
+impl Answer<'_> {
+    /// For programs. Names keep their meaning; a rule's `index` counts from 0.
+    pub(super) fn json(&self) -> Value {
+        let Question { packet, crossing } = &self.question;
+        let transport = match packet.transport {
+            Transport::Opaque => json!({}),
+            Transport::Ports { src, dst } => json!({ "srcPort": src, "dstPort": dst }),
+            Transport::Icmp { kind, code } => json!({ "icmpType": kind, "icmpCode": code }),
+        };
+        let policy = match &self.origin {
+            Origin::InForce { socket } => {
+                json!({ "generation": self.generation, "socket": socket })
+            }
+            Origin::Documents { path } => json!({ "path": path }),
+        };
+        let named = |object: Option<ObjectInfo<'_>>| object.map(|object| json!(Named::of(object)));
+        let deciding = self.trace.decision.deciding();
+        let reason = deciding.map(|(direction, half)| (direction, half.reason));
+        json!({
+            "policy": policy,
+            "packet": {
+                "src": packet.src,
+                "dst": packet.dst,
+                "protocol": protocol_name(packet.protocol),
+                "protocolNumber": packet.protocol,
+                "transport": transport,
+                "from": crossing.from.to_string(),
+                "to": crossing.to.to_string(),
+            },
+            "source": named(self.trace.source),
+            "destination": named(self.trace.destination),
+            "directions": self.trace.halves.iter().map(|half| self.half_json(half)).collect::<Value>(),
+            "verdict": word(self.trace.decision.verdict()),
+            "reason": reason_name(reason),
+            "decided": Position::of_reason(reason, Some(&self.view)),
+            "because": self.because(),
+        })
+    }
+
+    /// For people.
+    pub(super) fn human(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        let _ = self.write_human(&mut text);
+        text
+    }
+
+    fn write_human(&self, out: &mut String) -> fmt::Result {
+        let Question { packet, crossing } = &self.question;
+        writeln!(out, "packet       {}, {} to {}", Packet(self), crossing.from, crossing.to)?;
+        match &self.origin {
+            Origin::InForce { .. } => {
+                writeln!(out, "policy       generation {}, in force", self.generation)?;
+            }
+            Origin::Documents { path } => {
+                writeln!(out, "policy       `{}`, compiled for this", path.display())?;
+            }
+        }
+        writeln!(out, "source       {}", object(packet.src, self.trace.source.as_ref()))?;
+        writeln!(out, "destination  {}", object(packet.dst, self.trace.destination.as_ref()))?;
+        for half in &self.trace.halves {
+            self.write_half(out, half)?;
+        }
+        writeln!(out, "\n{}: {}", word(self.trace.decision.verdict()), self.because())
+    }
+
+    fn write_half(&self, out: &mut String, half: &TraceHalf<'_>) -> fmt::Result {
+        let of = match half.direction {
+            Direction::Egress => self.question.packet.src,
+            Direction::Ingress => self.question.packet.dst,
+        };
+        writeln!(out, "\n{} of {of}", half.direction)?;
+        for tier in &half.tiers {
+            write_tier(out, half.direction, tier)?;
+        }
+        writeln!(out, "  {}: {}", word(half.half.verdict), self.reason(&half.half))
+    }
+
+    fn half_json(&self, half: &TraceHalf<'_>) -> Value {
+        let TraceHalf { direction, half: outcome, tiers } = half;
+        json!({
+            "direction": direction.to_string(),
+            "tiers": tiers.iter().map(tier_json).collect::<Value>(),
+            "verdict": word(outcome.verdict),
+            "reason": reason_name(Some((*direction, outcome.reason))),
+            "because": self.reason(outcome),
+            "loggedBy": outcome.logged.map(|rule| self.rule(rule)),
+        })
+    }
+
+    fn because(&self) -> String {
+        match self.trace.decision.deciding() {
+            Some((direction, half)) => match half.reason {
+                Reason::Rule(rule) => self.rule(rule),
+                Reason::EndOfTier(_)
+                | Reason::NoTierDecided
+                | Reason::Unselected
+                | Reason::Uncovered => format!("{direction}, {}", self.reason(&half)),
+            },
+            None => "no policy direction applies to a packet that stays outside".to_owned(),
+        }
+    }
+
+    fn reason(&self, half: &Half) -> String {
+        let default = match half.verdict {
+            Verdict::Allow => "the settings allow",
+            Verdict::Deny => "denied unless the settings say otherwise",
+        };
+        match half.reason {
+            Reason::Rule(rule) => self.rule(rule),
+            Reason::EndOfTier(tier) => {
+                let name = self.view.tier_name(tier).unwrap_or("?");
+                format!(
+                    "no rule of tier `{name}` decided, and its policies deny what they do not allow"
+                )
+            }
+            Reason::NoTierDecided => {
+                "every tier passed the packet on, and behind the last one there is nothing"
+                    .to_owned()
+            }
+            Reason::Unselected => format!(
+                "no policy selects what this address belongs to in this direction: {default}"
+            ),
+            Reason::Uncovered => format!("no object covers this address: {default}"),
+        }
+    }
+
+    fn rule(&self, rule: RuleRef) -> String {
+        match self.view.rule(rule) {
+            Some(info) => format!(
+                "{}[{}] of policy `{}` in tier `{}`: {}",
+                info.direction, info.rule, info.policy, info.tier, info.text
+            ),
+            None => format!("{}[{}] of policy number {}", rule.direction, rule.rule, rule.policy),
+        }
+    }
+}
+
+/// The packet in a few words.
+struct Packet<'a>(&'a Answer<'a>);
+
+impl fmt::Display for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let packet = &self.0.question.packet;
+        let (src, dst) = (packet.src, packet.dst);
+        match packet.transport {
+            Transport::Ports { src: sport, dst: dport } => write!(
+                f,
+                "{} {} to {}",
+                protocol_name(packet.protocol),
+                std::net::SocketAddr::new(src, sport),
+                std::net::SocketAddr::new(dst, dport)
+            ),
+            Transport::Icmp { kind, code } => {
+                write!(
+                    f,
+                    "{} type {kind} code {code} {src} to {dst}",
+                    protocol_name(packet.protocol)
+                )
+            }
+            Transport::Opaque => write!(f, "protocol {} {src} to {dst}", packet.protocol),
+        }
+    }
+}
+
+fn write_tier(out: &mut String, direction: Direction, tier: &TraceTier<'_>) -> fmt::Result {
+    writeln!(out, "  tier `{}`", tier.name)?;
+    for policy in &tier.policies {
+        writeln!(out, "    policy `{}`", policy.name)?;
+        if policy.rules.is_empty() {
+            writeln!(out, "      no rules for {direction}")?;
+        }
+        for rule in &policy.rules {
+            writeln!(out, "      {direction}[{}] {}", rule.index, rule.text)?;
+            writeln!(out, "        {}", fate(rule))?;
+        }
+    }
+    let end = match tier.end {
+        End::Decided | End::Passed => return Ok(()),
+        End::DefaultDeny => "end of tier: deny",
+        End::DefaultPass => "end of tier: on to the next tier",
+    };
+    writeln!(out, "    {end}")
+}
+
+fn fate(rule: &TraceRule<'_>) -> String {
+    match (rule.mismatch, rule.action) {
+        (Some(mismatch), _) => format!("does not match: {}", field(mismatch)),
+        (None, Action::Allow) => "matches: allow".to_owned(),
+        (None, Action::Deny) => "matches: deny".to_owned(),
+        (None, Action::Log) => "matches: log, and on to the next rule".to_owned(),
+        (None, Action::Pass) => "matches: on to the next tier".to_owned(),
+    }
+}
+
+/// The field of a rule, as documents write it.
+fn field(mismatch: Mismatch) -> &'static str {
+    match mismatch {
+        Mismatch::IpVersion => "IP version",
+        Mismatch::Protocol => "protocol",
+        Mismatch::NotProtocol => "notProtocol",
+        Mismatch::Icmp => "icmp",
+        Mismatch::NotIcmp => "notICMP",
+        Mismatch::SourceSelector => "source selector",
+        Mismatch::SourceNets => "source nets",
+        Mismatch::SourcePorts => "source ports",
+        Mismatch::DestinationSelector => "destination selector",
+        Mismatch::DestinationNets => "destination nets",
+        Mismatch::DestinationPorts => "destination ports",
+    }
+}
+
+fn tier_json(tier: &TraceTier<'_>) -> Value {
+    let end = match tier.end {
+        End::Decided => "decided",
+        End::Passed => "passed",
+        End::DefaultDeny => "default-deny",
+        End::DefaultPass => "default-pass",
+    };
+    let rule = |rule: &TraceRule<'_>| {
+        json!({
+            "index": rule.index,
+            "action": format!("{:?}", rule.action),
+            "text": rule.text,
+            "matches": rule.mismatch.is_none(),
+            "mismatch": rule.mismatch.map(field),
+        })
+    };
+    let policies = tier.policies.iter().map(|policy| {
+        json!({ "name": policy.name, "rules": policy.rules.iter().map(rule).collect::<Value>() })
+    });
+    json!({ "name": tier.name, "policies": policies.collect::<Value>(), "end": end })
+}
+
+fn object(address: IpAddr, object: Option<&ObjectInfo<'_>>) -> String {
+    let Some(object) = object else { return format!("{address}, no object covers it") };
+    let labels: Vec<String> =
+        object.labels().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{address}, {} `{}` {{{}}}", Named::of(*object).kind, object.name, labels.join(", "))
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow => "allow",
+        Verdict::Deny => "deny",
+    }
+}
