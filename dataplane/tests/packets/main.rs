@@ -1,6 +1,6 @@
 //! Frames through parser, flow table and pipeline, from outside of the crate.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test helpers")]
 
 mod parse;
 mod second_parser;

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use etherparse::{IpHeaders, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header};
+use etherparse::{IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header};
+use etherparse::{Ipv6Extensions, Ipv6FlowLabel, Ipv6Header};
 use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
 
 /// Bytes of an Ethernet II header without tags.
@@ -116,7 +117,7 @@ fn ip_headers(src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeaders {
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let header = Ipv4Header::new(0, 64, IpNumber(protocol), src.octets(), dst.octets());
-            IpHeaders::Ipv4(header.unwrap(), Default::default())
+            IpHeaders::Ipv4(header.unwrap(), Ipv4Extensions::default())
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             let header = Ipv6Header {
@@ -127,7 +128,7 @@ fn ip_headers(src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeaders {
                 destination: dst.octets(),
                 ..Default::default()
             };
-            IpHeaders::Ipv6(header, Default::default())
+            IpHeaders::Ipv6(header, Ipv6Extensions::default())
         }
         _ => unreachable!("one family"),
     }
