@@ -22,6 +22,9 @@ pub trait Judge {
 
     /// The frame of `length` bytes that was just judged to be forwarded found the transmit ring full and is dropped.
     fn account_unsent(&mut self, in_port: Port, length: u32);
+
+    /// Comes after the last frame of a round.
+    fn end_batch(&mut self) {}
 }
 
 /// One worker. It owns its device and its judge, and allocates nothing after `new`.
@@ -58,6 +61,7 @@ impl<D: Device, J: Judge> Worker<D, J> {
             }
         }
         self.device.flush();
+        self.judge.end_batch();
         received
     }
 

@@ -1,0 +1,329 @@
+//! The flow table: which conversations were admitted, by which policy, and what they are doing.
+//!
+//! One table for all workers, because the replies of a flow may arrive on another queue. Its size is fixed from the
+//! start, nothing in it allocates, locks or waits. A flow lives in one of two buckets that its hash names, so a lookup
+//! looks at 32 places at most and mostly at two cache lines; when both are full of live flows, no more fit.
+
+mod key;
+mod slot;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod tracker;
+
+use std::array;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use crossbeam_utils::CachePadded;
+
+pub use self::key::{End, FlowKey};
+use self::slot::{Claim, Slot, Tenant};
+pub use self::sweep::Sweep;
+pub use self::tracker::{Start, State, Step, Way, start, step};
+use crate::moment::Moment;
+
+/// Places for flows by default: 18 MiB. At 300 s for a UDP flow that is room for some 800 new ones a second.
+pub const SLOTS_DEFAULT: usize = 1 << 18;
+/// Fewest places a table has: two buckets.
+pub const SLOTS_MIN: usize = 2 * BUCKET_SLOTS;
+/// Most places a table may have: 1.1 GiB.
+pub const SLOTS_MAX: usize = 1 << 24;
+/// Places of a bucket: their tags fill one cache line.
+const BUCKET_SLOTS: usize = 16;
+/// The tag of a free place.
+const NO_TAG: u32 = 0;
+
+/// The table. All methods take `&self` and may be called from all workers at once.
+#[derive(Debug)]
+pub struct FlowTable {
+    buckets: Box<[Bucket]>,
+    hasher: RandomState,
+    live: CachePadded<AtomicU64>,
+}
+
+/// Places whose flows share a part of their hash. A tag is 32 bits of a flow's hash, or `NO_TAG`; it is a hint that
+/// saves reading the place, changed only by who has claimed the place.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Bucket {
+    tags: [AtomicU32; BUCKET_SLOTS],
+    slots: [Slot; BUCKET_SLOTS],
+}
+
+/// A known flow, as it was when it was looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow<'a> {
+    place: Place<'a>,
+    tenant: Tenant,
+}
+
+/// A slot and its tag.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    slot: &'a Slot,
+    tag: &'a AtomicU32,
+}
+
+/// What a flow begins with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Admission {
+    /// The endpoint that sent the first packet.
+    pub opened_by: End,
+    /// Publication of the policy that allowed it.
+    pub epoch: u64,
+    /// The tracker's first state.
+    pub state: State,
+}
+
+/// What became of an admission.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Admitted {
+    /// Flows that started: one, or none when another worker had admitted the same flow already.
+    pub started: u64,
+    /// Flows that ended because this one took their place.
+    pub ended: u64,
+}
+
+/// No place for another flow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Full;
+
+impl FlowTable {
+    /// A table with `slots` places, rounded up to a power of two between `SLOTS_MIN` and `SLOTS_MAX`. `hasher` keys the
+    /// hash (`SipHash`): who does not know the key cannot choose tuples that crowd one bucket.
+    #[must_use]
+    pub fn new(slots: usize, hasher: RandomState) -> Self {
+        let slots = slots.clamp(SLOTS_MIN, SLOTS_MAX).next_power_of_two();
+        let buckets = (0..slots / BUCKET_SLOTS).map(|_| Bucket::free()).collect();
+        Self { buckets, hasher, live: CachePadded::new(AtomicU64::new(0)) }
+    }
+
+    /// Places in all.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.buckets.len() * BUCKET_SLOTS
+    }
+
+    /// Flows in the table, with expired ones that were not swept yet.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// The flow of `key`, unless it is silent for too long.
+    #[must_use]
+    pub fn find(&self, key: &FlowKey, now: Moment) -> Option<Flow<'_>> {
+        let address = self.address(key);
+        address.search(key).find(|flow| !flow.tenant.meta.is_expired(now))
+    }
+
+    /// Puts a flow into the table, decided before. A flow of the same key that is there and live is left as it is:
+    /// another worker admitted it a moment ago.
+    ///
+    /// # Errors
+    /// When all places that the flow may have are taken by live flows.
+    pub fn admit(
+        &self,
+        key: &FlowKey,
+        admission: Admission,
+        now: Moment,
+    ) -> Result<Admitted, Full> {
+        let address = self.address(key);
+        if let Some(flow) = address.search(key).next() {
+            if !flow.tenant.meta.is_expired(now) {
+                return Ok(Admitted::default());
+            }
+            if let Some(claim) = flow.place.slot.claim(flow.tenant.meta) {
+                settle(claim, key, admission, now);
+                return Ok(Admitted { started: 1, ended: 1 });
+            }
+        }
+        let Some((place, ended)) = self.occupy(&address, key, admission, now) else {
+            return Err(Full);
+        };
+        Ok(self.withdraw_double(&address, key, place, ended))
+    }
+
+    /// Lets a new flow of the same key take the place of `flow`. False when `flow` is not there any more.
+    #[must_use]
+    pub fn replace(
+        &self,
+        flow: &Flow<'_>,
+        key: &FlowKey,
+        admission: Admission,
+        now: Moment,
+    ) -> bool {
+        let claim = flow.place.slot.claim_tenant(flow.tenant.meta);
+        claim.map(|claim| settle(claim, key, admission, now)).is_some()
+    }
+
+    /// Removes `flow`. False when it is not there any more.
+    #[must_use]
+    pub fn remove(&self, flow: &Flow<'_>) -> bool {
+        let claim = flow.place.slot.claim_tenant(flow.tenant.meta);
+        claim.map(|claim| self.vacate(flow.place, claim)).is_some()
+    }
+
+    /// The two buckets and the tag that a key hashes to.
+    fn address(&self, key: &FlowKey) -> Address<'_> {
+        let mut hasher = self.hasher.build_hasher();
+        for word in key.0 {
+            hasher.write_u64(word);
+        }
+        let hash = hasher.finish();
+        let mask = self.buckets.len() - 1;
+        let part = |shift: u32| usize::try_from(hash >> shift & 0xFF_FFFF).unwrap_or(0) & mask;
+        let first = part(0);
+        let second = first ^ (part(20) | 1);
+        let buckets = [self.buckets.get(first), self.buckets.get(second)];
+        let tag = u32::try_from(hash >> 32).unwrap_or(0) | 1;
+        Address { buckets, tag }
+    }
+
+    /// Takes a free place in the emptier bucket, else in the other one, else that of an expired flow; and how many
+    /// flows ended by it.
+    fn occupy<'a>(
+        &self,
+        address: &Address<'a>,
+        key: &FlowKey,
+        admission: Admission,
+        now: Moment,
+    ) -> Option<(Place<'a>, u64)> {
+        let settle_in = |place: Place<'a>, claim: Claim<'a>| {
+            place.tag.store(address.tag, Ordering::Release);
+            settle(claim, key, admission, now);
+            place
+        };
+        for bucket in address.emptier_first().into_iter().flatten() {
+            for place in bucket.places() {
+                let meta = place.slot.meta();
+                if meta.state().is_none()
+                    && let Some(claim) = place.slot.claim(meta)
+                {
+                    self.live.fetch_add(1, Ordering::Relaxed);
+                    return Some((settle_in(place, claim), 0));
+                }
+            }
+        }
+        address.places().find_map(|place| {
+            let meta = place.slot.meta();
+            let claim = meta.is_expired(now).then(|| place.slot.claim(meta))??;
+            Some((settle_in(place, claim), 1))
+        })
+    }
+
+    /// Two workers may have admitted one flow at the same time, each without seeing the other's. At least one of them
+    /// sees both now; the earlier place stays.
+    fn withdraw_double(
+        &self,
+        address: &Address<'_>,
+        key: &FlowKey,
+        mine: Place<'_>,
+        ended: u64,
+    ) -> Admitted {
+        fence(Ordering::SeqCst);
+        let mut found = address.search(key);
+        let (Some(first), Some(second)) = (found.next(), found.next()) else {
+            return Admitted { started: 1, ended };
+        };
+        if !self.remove(&second) {
+            return Admitted { started: 1, ended };
+        }
+        if std::ptr::eq(second.place.slot, mine.slot) {
+            debug_assert!(!std::ptr::eq(first.place.slot, mine.slot), "one slot is found once");
+            return Admitted { started: 0, ended };
+        }
+        Admitted { started: 1, ended: ended + 1 }
+    }
+
+    fn vacate(&self, place: Place<'_>, claim: Claim<'_>) {
+        place.tag.store(NO_TAG, Ordering::Release);
+        claim.vacate();
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Flow<'_> {
+    /// The packet's direction in this flow, by which endpoint sent it.
+    #[must_use]
+    pub fn way(&self, sender: End) -> Way {
+        if sender == self.tenant.opened_by { Way::Original } else { Way::Reply }
+    }
+
+    /// What the flow was doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.tenant.state
+    }
+
+    /// Publication of the policy that allowed it last.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.tenant.epoch
+    }
+
+    /// Notes a packet: the flow is live as of `now`, and its state goes on as `advance` says.
+    pub fn touch(&self, now: Moment, advance: impl Fn(State) -> State) {
+        self.place.slot.touch(self.tenant.meta, now, advance);
+    }
+
+    /// Notes that a later policy allows it too. False when the flow is not there any more.
+    #[must_use]
+    pub fn renew(&mut self, epoch: u64) -> bool {
+        let Some(claim) = self.place.slot.claim_tenant(self.tenant.meta) else { return false };
+        self.tenant.meta = claim.renew(epoch);
+        self.tenant.epoch = epoch;
+        true
+    }
+}
+
+/// Where a key's flow may be.
+struct Address<'a> {
+    buckets: [Option<&'a Bucket>; 2],
+    tag: u32,
+}
+
+impl<'a> Address<'a> {
+    fn places(&self) -> impl Iterator<Item = Place<'a>> + use<'a> {
+        self.buckets.into_iter().flatten().flat_map(Bucket::places)
+    }
+
+    /// Every slot with this key: one, or two for a moment after two workers admitted the same flow.
+    fn search(&self, key: &FlowKey) -> impl Iterator<Item = Flow<'a>> + use<'a> {
+        let (key, tag) = (*key, self.tag);
+        let tagged = self.places().filter(move |place| place.tag.load(Ordering::Acquire) == tag);
+        tagged.filter_map(move |place| {
+            let tenant = place.slot.read(&key)?;
+            Some(Flow { place, tenant })
+        })
+    }
+
+    fn emptier_first(&self) -> [Option<&'a Bucket>; 2] {
+        let [first, second] = self.buckets;
+        let taken = |bucket: Option<&Bucket>| bucket.map_or(BUCKET_SLOTS, Bucket::taken);
+        if taken(second) < taken(first) { [second, first] } else { [first, second] }
+    }
+}
+
+impl Bucket {
+    fn free() -> Self {
+        Self {
+            tags: array::from_fn(|_| AtomicU32::new(NO_TAG)),
+            slots: array::from_fn(|_| Slot::free()),
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = Place<'_>> + use<'_> {
+        self.slots.iter().zip(&self.tags).map(|(slot, tag)| Place { slot, tag })
+    }
+
+    fn taken(&self) -> usize {
+        self.tags.iter().filter(|tag| tag.load(Ordering::Relaxed) != NO_TAG).count()
+    }
+}
+
+fn settle(claim: Claim<'_>, key: &FlowKey, admission: Admission, now: Moment) {
+    let Admission { opened_by, epoch, state } = admission;
+    claim.settle(key, opened_by, epoch, state, now);
+}

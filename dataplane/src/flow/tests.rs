@@ -1,0 +1,251 @@
+//! The table as a whole: admission, expiry, a full neighbourhood, and several workers at once.
+
+use std::thread;
+
+use super::*;
+
+const OPENED: Admission = Admission { opened_by: End::First, epoch: 1, state: State::Udp };
+
+fn table() -> FlowTable {
+    FlowTable::new(0, RandomState::new())
+}
+
+fn at(millis: u64) -> Moment {
+    Moment::from_millis(millis)
+}
+
+fn key(number: u64) -> FlowKey {
+    FlowKey([number, number + 1, number + 2, number + 3, number + 4, number & 0x3FF])
+}
+
+#[test]
+fn admitted_flow_is_found_and_others_are_not() {
+    let table = table();
+    assert_eq!(table.admit(&key(1), OPENED, at(0)), Ok(Admitted { started: 1, ended: 0 }));
+    let flow = table.find(&key(1), at(0)).unwrap();
+    assert_eq!((flow.epoch(), flow.state()), (1, State::Udp));
+    assert_eq!((flow.way(End::First), flow.way(End::Second)), (Way::Original, Way::Reply));
+    assert!(table.find(&key(2), at(0)).is_none());
+    assert_eq!(table.live(), 1);
+}
+
+#[test]
+fn second_admission_of_a_live_flow_changes_nothing() {
+    let table = table();
+    table.admit(&key(1), OPENED, at(0)).unwrap();
+    let again = Admission { opened_by: End::Second, epoch: 9, state: State::Other };
+    assert_eq!(table.admit(&key(1), again, at(1)), Ok(Admitted::default()));
+    assert_eq!(table.find(&key(1), at(1)).unwrap().epoch(), 1);
+    assert_eq!(table.live(), 1);
+}
+
+#[test]
+fn removed_flow_is_gone_and_its_reader_powerless() {
+    let table = table();
+    table.admit(&key(1), OPENED, at(0)).unwrap();
+    let mut flow = table.find(&key(1), at(0)).unwrap();
+    assert!(table.remove(&flow));
+    assert!(table.find(&key(1), at(0)).is_none());
+    assert_eq!(table.live(), 0);
+    assert!(
+        !table.remove(&flow) && !flow.renew(5) && !table.replace(&flow, &key(1), OPENED, at(0))
+    );
+    flow.touch(at(9_000), |_| State::Closing);
+    assert!(table.find(&key(1), at(0)).is_none());
+}
+
+#[test]
+fn renewed_flow_carries_the_new_epoch_and_can_be_touched() {
+    let table = table();
+    table.admit(&key(1), OPENED, at(0)).unwrap();
+    let mut flow = table.find(&key(1), at(0)).unwrap();
+    assert!(flow.renew(2));
+    flow.touch(at(1_000), |_| State::Other);
+    let found = table.find(&key(1), at(1_000)).unwrap();
+    assert_eq!((found.epoch(), found.state()), (2, State::Other));
+}
+
+#[test]
+fn flow_lives_as_long_as_its_state_allows_and_no_longer() {
+    for state in State::ALL {
+        let table = table();
+        table.admit(&key(1), Admission { state, ..OPENED }, at(0)).unwrap();
+        let timeout = u64::from(state.idle_timeout_ms());
+        assert!(table.find(&key(1), at(timeout - 1_000)).is_some(), "{state:?}");
+        assert!(table.find(&key(1), at(timeout)).is_some(), "{state:?}");
+        assert!(table.find(&key(1), at(timeout + 1_000)).is_none(), "{state:?}");
+    }
+}
+
+#[test]
+fn packets_keep_a_flow_alive() {
+    let table = table();
+    table.admit(&key(1), OPENED, at(0)).unwrap();
+    for minute in (0..60).step_by(4) {
+        let now = at(minute * 60_000);
+        let flow = table.find(&key(1), now).unwrap();
+        flow.touch(now, |state| state);
+    }
+    assert!(table.find(&key(1), at(62 * 60_000)).is_none());
+}
+
+#[test]
+fn expired_flow_gives_its_place_to_the_next_of_its_key() {
+    let table = table();
+    table.admit(&key(1), OPENED, at(0)).unwrap();
+    let late = at(400_000);
+    let renewed = Admission { epoch: 2, ..OPENED };
+    assert_eq!(table.admit(&key(1), renewed, late), Ok(Admitted { started: 1, ended: 1 }));
+    assert_eq!(table.find(&key(1), late).unwrap().epoch(), 2);
+    assert_eq!(table.live(), 1);
+}
+
+#[test]
+fn full_neighbourhood_refuses_until_a_flow_in_it_expires() {
+    let table = table();
+    assert_eq!(table.capacity(), SLOTS_MIN, "two buckets: each flow's neighbourhood is the table");
+    for number in 0..32 {
+        let now = at(number * 1_000);
+        assert_eq!(table.admit(&key(number), OPENED, now), Ok(Admitted { started: 1, ended: 0 }));
+    }
+    assert_eq!(table.admit(&key(32), OPENED, at(32_000)), Err(Full));
+    assert!((0..32).all(|number| table.find(&key(number), at(32_000)).is_some()));
+    let late = at(301_000);
+    assert_eq!(table.admit(&key(32), OPENED, late), Ok(Admitted { started: 1, ended: 1 }));
+    assert!(table.find(&key(0), late).is_none());
+    assert!((1..=32).all(|number| table.find(&key(number), late).is_some()));
+    assert_eq!(table.live(), 32);
+}
+
+#[test]
+fn table_fills_to_four_fifths_before_it_refuses() {
+    let table = FlowTable::new(1 << 14, RandomState::new());
+    let refused = (0..13_107).filter(|number| table.admit(&key(*number), OPENED, at(0)).is_err());
+    assert_eq!(refused.count(), 0);
+}
+
+#[test]
+fn size_is_rounded_up_to_a_power_of_two_within_its_limits() {
+    for (asked, capacity) in [(0, 32), (33, 64), (100_000, 131_072)] {
+        assert_eq!(FlowTable::new(asked, RandomState::new()).capacity(), capacity);
+    }
+}
+
+#[test]
+fn sweep_frees_expired_flows_a_few_at_a_time_and_leaves_live_ones() {
+    let table = FlowTable::new(4_096, RandomState::new());
+    for number in 0..2_000 {
+        let state = if number % 2 == 0 { State::Query } else { State::Established };
+        table.admit(&key(number), Admission { state, ..OPENED }, at(0)).unwrap();
+    }
+    let mut sweep = Sweep::new(at(100_000));
+    assert_eq!(sweep.go_on(&table, at(100_000)), 0, "nothing is due at once");
+    let mut most = 0;
+    let mut ended = 0;
+    for millis in (100_000..111_000).step_by(10) {
+        let now = sweep.go_on(&table, at(millis));
+        most = most.max(now);
+        ended += now;
+    }
+    assert_eq!((ended, table.live()), (1_000, 1_000));
+    assert!(most <= 16, "a bucket in 10 ms, not {most} flows");
+    assert!(
+        (0..2_000)
+            .all(|number| table.find(&key(number), at(111_000)).is_some() == (number % 2 == 1))
+    );
+}
+
+#[test]
+fn sweep_of_one_batch_is_bounded_however_late_it_is() {
+    let table = FlowTable::new(1 << 16, RandomState::new());
+    for number in 0..40_000 {
+        table.admit(&key(number), OPENED, at(0)).unwrap();
+    }
+    let ended = Sweep::new(at(0)).go_on(&table, at(1_000_000_000));
+    assert!((1..=2_048).contains(&ended), "{ended}");
+}
+
+/// Every field of a flow is a function of its key, so a reader notices a mixture.
+fn derived(number: u64) -> Admission {
+    let opened_by = if number.is_multiple_of(2) { End::First } else { End::Second };
+    let state = State::ALL[usize::try_from(number % 9).unwrap()];
+    Admission { opened_by, epoch: number * 7, state }
+}
+
+#[test]
+fn no_reader_sees_a_mixture_of_two_flows() {
+    let table = table();
+    let work = |seed: u64| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut hits = 0_u64;
+        for round in 0..300_000 {
+            let number = random.u64(..48);
+            match table.find(&key(number), at(round / 100)) {
+                Some(flow) => {
+                    hits += 1;
+                    let Admission { opened_by, epoch, state } = derived(number);
+                    assert_eq!((flow.epoch(), flow.state()), (epoch, state));
+                    assert_eq!(flow.way(opened_by), Way::Original);
+                    flow.touch(at(round / 100), |state| state);
+                    if random.u8(..4) == 0 {
+                        let _ = table.remove(&flow);
+                    }
+                }
+                None => drop(table.admit(&key(number), derived(number), at(round / 100))),
+            }
+        }
+        hits
+    };
+    let hits: Vec<u64> = thread::scope(|scope| {
+        let workers = [scope.spawn(|| work(1)), scope.spawn(|| work(2)), scope.spawn(|| work(3))];
+        workers.map(|worker| worker.join().unwrap()).to_vec()
+    });
+    assert!(hits.iter().all(|hits| *hits > 1_000), "{hits:?}");
+    let live = (0..48).filter(|number| table.find(&key(*number), at(3_000)).is_some()).count();
+    assert_eq!(table.live(), live as u64, "each flow is there once, and counted");
+}
+
+#[test]
+fn two_workers_that_admit_the_same_flow_leave_one() {
+    let table = FlowTable::new(1 << 12, RandomState::new());
+    let balance = || {
+        let mut sum = Admitted::default();
+        for number in 0..2_000 {
+            let Admitted { started, ended } = table.admit(&key(number), OPENED, at(0)).unwrap();
+            sum.started += started;
+            sum.ended += ended;
+        }
+        sum
+    };
+    let sums = thread::scope(|scope| {
+        let workers = [scope.spawn(balance), scope.spawn(balance)];
+        workers.map(|worker| worker.join().unwrap())
+    });
+    let [a, b] = sums;
+    assert_eq!(a.started + b.started - a.ended - b.ended, 2_000);
+    assert_eq!(table.live(), 2_000);
+}
+
+#[test]
+fn directions_of_a_flow_on_two_workers_advance_one_state() {
+    let table = table();
+    for round in 0..2_000 {
+        let opened = Admission { state: State::Established, ..OPENED };
+        table.admit(&key(round), opened, at(0)).unwrap();
+        let fin = crate::parse::Signal::Tcp(crate::parse::TcpFlags(1));
+        let close = |way| {
+            let flow = table.find(&key(round), at(0)).unwrap();
+            flow.touch(at(0), |state| match step(state, way, fin) {
+                Step::Stay(state) => state,
+                Step::Judge | Step::Replace => panic!("a FIN opens nothing"),
+            });
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| close(Way::Original));
+            close(Way::Reply);
+        });
+        let flow = table.find(&key(round), at(0)).unwrap();
+        assert_eq!(flow.state(), State::Closing, "neither FIN is lost");
+        assert!(table.remove(&flow));
+    }
+}

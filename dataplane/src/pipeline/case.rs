@@ -1,0 +1,167 @@
+//! One IP packet before its judge: by its flow if it has one, else by the policy. Decided first, noted after.
+
+use classifier::decision::{Decision, Verdict};
+use classifier::packet::{PacketKey, Transport};
+use classifier::record::RecordKind;
+
+use super::ledger::{Ledger, Noted};
+use crate::device::Port;
+use crate::disposition::{Disposition, DropReason};
+use crate::flow::{Admission, Admitted, End, Flow, FlowKey, FlowTable};
+use crate::flow::{Start, State, Step, Way, start, step};
+use crate::moment::Moment;
+use crate::parse::{Packet, Signal};
+use crate::policy::Published;
+
+/// A packet and all that its fate depends on.
+pub(super) struct Case<'a> {
+    pub(super) policy: &'a Published,
+    pub(super) flows: &'a FlowTable,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) packet: &'a Packet,
+    pub(super) in_port: Port,
+    pub(super) length: usize,
+    pub(super) now: Moment,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn decide(mut self) -> Disposition {
+        let Some((key, sender)) = FlowKey::of(self.packet, self.in_port) else {
+            return self.judge_alone();
+        };
+        match self.flows.find(&key, self.now) {
+            Some(flow) => self.judge_in(flow, &key, sender),
+            None => match start(self.packet.signal, self.packet.key.protocol) {
+                Start::Flow(state) => self.judge_opening(&key, sender, state, None),
+                Start::Nothing => self.judge_alone(),
+                Start::Refuse => Disposition::Drop(DropReason::TcpNotOpening),
+            },
+        }
+    }
+
+    /// A packet of a known flow passes if the policy in force allows the flow.
+    ///
+    /// A flow of a later publication than this batch's was allowed by a worker that is ahead of us: it stays as it is.
+    fn judge_in(&mut self, mut flow: Flow<'a>, key: &FlowKey, sender: End) -> Disposition {
+        let (way, signal) = (flow.way(sender), self.packet.signal);
+        if flow.epoch() < self.policy.epoch && !self.is_still_allowed(&mut flow, way) {
+            return Disposition::Drop(DropReason::PolicyDenied);
+        }
+        match step(flow.state(), way, signal) {
+            Step::Stay(_) => {
+                flow.touch(self.now, |state| match step(state, way, signal) {
+                    Step::Stay(next) => next,
+                    Step::Judge | Step::Replace => state,
+                });
+                Disposition::Forward
+            }
+            Step::Judge => self.judge_alone(),
+            Step::Replace => self.judge_opening(key, sender, State::Opening, Some(flow)),
+        }
+    }
+
+    /// Judges a flow of an older publication again, by the packet that opened it, and cuts it if that is denied now.
+    ///
+    /// When another worker has changed the flow meanwhile, only this packet is decided here.
+    fn is_still_allowed(&mut self, flow: &mut Flow<'_>, way: Way) -> bool {
+        let mut noted = self.noted();
+        if way == Way::Reply {
+            noted.packet = opening_of_reply(self.packet);
+            noted.in_port = self.in_port.other();
+        }
+        let decision = self.classify(&noted);
+        if decision.verdict() == Verdict::Allow {
+            let _ = flow.renew(self.policy.epoch);
+            return true;
+        }
+        if self.flows.remove(flow) {
+            self.ledger.counters.flows_cut += 1;
+            self.ledger.record(RecordKind::Cut, noted, &decision);
+        } else {
+            self.ledger.record(RecordKind::Denied, noted, &decision);
+        }
+        false
+    }
+
+    /// A packet that may open a flow, or take the place of one that is over.
+    fn judge_opening(
+        &mut self,
+        key: &FlowKey,
+        sender: End,
+        state: State,
+        over: Option<Flow<'_>>,
+    ) -> Disposition {
+        let noted = self.noted();
+        let decision = self.classify(&noted);
+        if decision.verdict() == Verdict::Deny {
+            return self.deny(noted, &decision);
+        }
+        let admission = Admission { opened_by: sender, epoch: self.policy.epoch, state };
+        let replaced = over.is_some_and(|over| self.flows.replace(&over, key, admission, self.now));
+        let admitted = if replaced {
+            Ok(Admitted { started: 1, ended: 1 })
+        } else {
+            self.flows.admit(key, admission, self.now)
+        };
+        let Ok(Admitted { started, ended }) = admitted else {
+            return Disposition::Drop(DropReason::FlowTableFull);
+        };
+        self.ledger.counters.flows_started += started;
+        self.ledger.counters.flows_ended += ended;
+        if started > 0 {
+            self.ledger.record(RecordKind::Started, noted, &decision);
+        }
+        self.allow(noted, &decision)
+    }
+
+    /// A packet that policy judges by itself.
+    fn judge_alone(&mut self) -> Disposition {
+        let noted = self.noted();
+        let decision = self.classify(&noted);
+        match decision.verdict() {
+            Verdict::Allow => self.allow(noted, &decision),
+            Verdict::Deny => self.deny(noted, &decision),
+        }
+    }
+
+    fn allow(&mut self, noted: Noted, decision: &Decision) -> Disposition {
+        if decision.logged().is_some() {
+            self.ledger.record(RecordKind::Logged, noted, decision);
+        }
+        Disposition::Forward
+    }
+
+    fn deny(&mut self, noted: Noted, decision: &Decision) -> Disposition {
+        self.ledger.record(RecordKind::Denied, noted, decision);
+        Disposition::Drop(DropReason::PolicyDenied)
+    }
+
+    fn classify(&self, noted: &Noted) -> Decision {
+        let crossing = self.ledger.crossing(noted.in_port);
+        self.policy.image.view().classify(&noted.packet, crossing)
+    }
+
+    fn noted(&self) -> Noted {
+        Noted {
+            packet: self.packet.key,
+            in_port: self.in_port,
+            vlans: self.packet.vlans,
+            length: self.length,
+            generation: self.policy.image.generation(),
+            now: self.now,
+        }
+    }
+}
+
+/// The packet that opened the flow which `reply` belongs to, as far as rules can see it.
+fn opening_of_reply(reply: &Packet) -> PacketKey {
+    let PacketKey { src, dst, protocol, transport } = reply.key;
+    let transport = match (reply.signal, transport) {
+        (Signal::EchoReply(_), _) => {
+            Transport::Icmp { kind: if src.is_ipv4() { 8 } else { 128 }, code: 0 }
+        }
+        (_, Transport::Ports { src, dst }) => Transport::Ports { src: dst, dst: src },
+        (_, Transport::Icmp { .. } | Transport::Opaque) => transport,
+    };
+    PacketKey { src: dst, dst: src, protocol, transport }
+}

@@ -1,0 +1,80 @@
+//! What a worker notes: counters, and flow records for the reporter.
+
+use classifier::decision::Decision;
+use classifier::packet::{Crossing, PacketKey};
+use classifier::record::{FlowRecord, RecordKind};
+use rtrb::Producer;
+
+use super::PortRules;
+use crate::counters::Counters;
+use crate::device::Port;
+use crate::moment::Moment;
+use crate::parse::Vlans;
+
+/// One worker's notes, and what the settings say of the ports.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) counters: Counters,
+    ports: [PortRules; 2],
+    records: Producer<FlowRecord>,
+    wall_offset_ns: u64,
+}
+
+/// What a record says of a packet beside its kind and the decision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noted {
+    pub(super) packet: PacketKey,
+    pub(super) in_port: Port,
+    pub(super) vlans: Vlans,
+    pub(super) length: usize,
+    pub(super) generation: u64,
+    pub(super) now: Moment,
+}
+
+impl Ledger {
+    pub(super) fn new(
+        ports: [PortRules; 2],
+        records: Producer<FlowRecord>,
+        wall_offset_ns: u64,
+    ) -> Self {
+        Self { counters: Counters::default(), ports, records, wall_offset_ns }
+    }
+
+    pub(super) fn rules(&self, port: Port) -> PortRules {
+        let [a, b] = self.ports;
+        if port == Port::A { a } else { b }
+    }
+
+    /// The way of a packet that comes in by `port`.
+    pub(super) fn crossing(&self, port: Port) -> Crossing {
+        Crossing { from: self.rules(port).side, to: self.rules(port.other()).side }
+    }
+
+    /// Queues a record. A full queue costs the record, never time.
+    pub(super) fn record(&mut self, kind: RecordKind, noted: Noted, decision: &Decision) {
+        let Noted { packet, in_port, vlans, length, generation, now } = noted;
+        let record = FlowRecord {
+            time_ns: self.wall_offset_ns.saturating_add(now.nanos()),
+            generation,
+            kind,
+            in_port: number(in_port),
+            out_port: number(in_port.other()),
+            vlans,
+            length: u16::try_from(length).unwrap_or(u16::MAX),
+            packet,
+            decided: decision.deciding().map(|(direction, half)| (direction, half.reason)),
+            logged: decision.logged(),
+        };
+        match self.records.push(record) {
+            Ok(()) => self.counters.records_queued += 1,
+            Err(_) => self.counters.records_lost += 1,
+        }
+    }
+}
+
+fn number(port: Port) -> u8 {
+    match port {
+        Port::A => 0,
+        Port::B => 1,
+    }
+}

@@ -1,0 +1,160 @@
+//! The policy in force: published by one thread, read by workers once a batch, without a lock and without freeing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use classifier::image::Image;
+
+/// An image and the number of its publication.
+///
+/// Publications are counted here, from 1, whatever generations the images carry: an image of an older or an equal
+/// generation that is put in force later still has every flow judged again.
+#[derive(Debug)]
+pub struct Published {
+    /// Counts publications since the process started.
+    pub epoch: u64,
+    /// What decides.
+    pub image: Arc<Image>,
+}
+
+/// Holds the policy in force, and what was replaced until no worker looks at it any more.
+#[derive(Debug, Default)]
+pub struct PolicySlot {
+    current: Arc<ArcSwapOption<Published>>,
+    publisher: Mutex<Publisher>,
+}
+
+/// What only publishers touch.
+#[derive(Debug, Default)]
+struct Publisher {
+    epoch: u64,
+    retired: Vec<Arc<Published>>,
+}
+
+impl PolicySlot {
+    /// No policy: everything is dropped.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts `image` in force: for each worker from its next batch on. Never called on a worker.
+    pub fn publish(&self, image: Arc<Image>) {
+        let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        publisher.epoch += 1;
+        let published = Arc::new(Published { epoch: publisher.epoch, image });
+        publisher.retired.extend(self.current.swap(Some(published)));
+        publisher.reclaim();
+    }
+
+    /// Frees replaced images that no worker holds, on the calling thread; returns how many are still held.
+    pub fn reclaim(&self) -> usize {
+        let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
+        publisher.reclaim();
+        publisher.retired.len()
+    }
+
+    /// The image in force.
+    #[must_use]
+    pub fn image(&self) -> Option<Arc<Image>> {
+        self.current.load().as_ref().map(|published| Arc::clone(&published.image))
+    }
+
+    /// A reader for one worker.
+    #[must_use]
+    pub fn reader(&self) -> PolicyReader {
+        PolicyReader { source: Arc::clone(&self.current), snapshot: None }
+    }
+}
+
+impl Publisher {
+    /// What only we hold can get no new holder: it left the slot. So the last holder is always a publisher, and a worker
+    /// that moves on to a newer image never frees the older one.
+    fn reclaim(&mut self) {
+        self.retired.retain(|published| Arc::strong_count(published) > 1);
+    }
+}
+
+/// One worker's view of the policy in force: the same from one refresh to the next.
+#[derive(Debug)]
+pub struct PolicyReader {
+    source: Arc<ArcSwapOption<Published>>,
+    snapshot: Option<Arc<Published>>,
+}
+
+impl PolicyReader {
+    /// Takes what is in force now. Called once a batch, and on idle polls too, so that a replaced image can be freed.
+    pub fn refresh(&mut self) {
+        let latest = self.source.load();
+        let same = match (&*latest, &self.snapshot) {
+            (Some(latest), Some(snapshot)) => Arc::ptr_eq(latest, snapshot),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !same {
+            self.snapshot.clone_from(&latest);
+        }
+    }
+
+    /// What was in force at the last refresh.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Published> {
+        self.snapshot.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use classifier::compile::{Limits, compile};
+    use classifier::resource::PolicySet;
+
+    use super::*;
+
+    fn image(generation: u64) -> Arc<Image> {
+        Arc::new(compile(&PolicySet::new(), generation, &Limits::default()).unwrap())
+    }
+
+    #[test]
+    fn worker_sees_what_was_published_last() {
+        let slot = PolicySlot::new();
+        let mut reader = slot.reader();
+        reader.refresh();
+        assert!(reader.snapshot().is_none());
+        assert!(slot.image().is_none());
+        for (epoch, generation) in [(1, 7), (2, 8), (3, 8), (4, 1)] {
+            let before = reader.snapshot().map(|published| published.epoch);
+            slot.publish(image(generation));
+            assert_eq!(reader.snapshot().map(|published| published.epoch), before);
+            reader.refresh();
+            let published = reader.snapshot().unwrap();
+            assert_eq!((published.epoch, published.image.generation()), (epoch, generation));
+        }
+    }
+
+    #[test]
+    fn replaced_image_is_freed_by_the_publisher_once_no_worker_holds_it() {
+        let slot = PolicySlot::new();
+        let mut reader = slot.reader();
+        let first = image(1);
+        let held = Arc::downgrade(&first);
+        slot.publish(first);
+        reader.refresh();
+        slot.publish(image(2));
+        assert_eq!(slot.reclaim(), 1, "the worker still has it");
+        reader.refresh();
+        assert_eq!(reader.snapshot().unwrap().image.generation(), 2);
+        assert!(held.upgrade().is_some(), "the worker did not free it");
+        assert_eq!(slot.reclaim(), 0);
+        assert!(held.upgrade().is_none(), "the publisher did");
+    }
+
+    #[test]
+    fn image_without_a_reader_is_freed_at_the_next_publication() {
+        let slot = PolicySlot::new();
+        let first = image(1);
+        let held = Arc::downgrade(&first);
+        slot.publish(first);
+        slot.publish(image(2));
+        assert!(held.upgrade().is_none());
+    }
+}
