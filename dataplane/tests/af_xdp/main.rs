@@ -1,4 +1,4 @@
-//! The AF_XDP device on real veth pairs, with real frames. Needs root, `ip` and `tcpdump`.
+//! The AF_XDP device on real veth pairs, with real frames. Needs root, `ip`, `ethtool` and `tcpdump`.
 
 #![cfg(feature = "af-xdp")]
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers")]
@@ -139,12 +139,31 @@ fn nothing_passes_after_the_device_is_dropped() {
 }
 
 #[test]
+fn kernel_sees_nothing_of_a_queue_without_a_socket() {
+    let net = Net::new(1);
+    let ports = net.ports();
+    let sender = net.host(Port::A).sender();
+    let Opened { devices, queues, attachments } =
+        net.in_gateway(|| open(&ports, Sizes::default())).unwrap();
+    let capture = net.kernel_capture("g0");
+    drop((devices, queues));
+    for number in 0..1000 {
+        assert!(sender.send(&frame(number, 0, 60)));
+    }
+    // Without the program it sees the next one, and so would have seen the others.
+    drop(attachments);
+    assert!(sender.send(&frame(MARKER, 0, 60)));
+    assert_eq!(capture.next(), Some(frame(MARKER, 0, 60)), "the kernel saw an unjudged frame");
+}
+
+#[test]
 fn deleting_a_port_under_load_ends_nothing_but_the_traffic() {
     let net = Net::new(1);
     let gateway = Gateway::start(&net, Sizes::default(), forward);
     let senders = Port::BOTH.map(|port| net.host(port).sender());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stop_in_any_case = SetOnDrop(&stop);
         for sender in &senders {
             scope.spawn(|| {
                 let frame = frame(1, 0, 60);
@@ -160,7 +179,6 @@ fn deleting_a_port_under_load_ends_nothing_but_the_traffic() {
         let before = gateway.judged(Port::A);
         gateway.wait_for(Port::A, before + 10_000);
         net.delete_port("g0");
-        stop.store(true, Ordering::Relaxed);
     });
     let stopped = gateway.stop();
     assert!(stopped.judged[0] >= 11_000);
@@ -243,6 +261,15 @@ fn assert_kernel_dropped_nothing(queues: &[Queue]) {
         let drops = queue.kernel_drops().unwrap();
         let lost = (drops.rx_dropped, drops.rx_ring_full, drops.rx_invalid, drops.tx_invalid);
         assert_eq!(lost, (0, 0, 0, 0), "{queue:?}");
+    }
+}
+
+/// Sets the flag when a scope is left, also by a panic.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

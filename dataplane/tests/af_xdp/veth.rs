@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -29,18 +30,25 @@ pub(crate) struct Net {
     gateway: Namespace,
     right: Namespace,
     queues: u32,
+    /// One network at a time: two would take each other's cores.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Net {
     /// A network whose gateway ports have `queues` queues.
     pub(crate) fn new(queues: u32) -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
         let net = Self {
+            _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner),
             left: Namespace::new(),
             gateway: Namespace::new(),
             right: Namespace::new(),
             queues,
         };
-        net.gateway.write("net/ipv6/conf/default/disable_ipv6", "1");
+        for namespace in [&net.left, &net.gateway, &net.right] {
+            // What a host says by itself would only disturb.
+            namespace.write("net/ipv6/conf/default/disable_ipv6", "1");
+        }
         net.connect("g0", &net.left);
         net.connect("g1", &net.right);
         net
@@ -68,6 +76,11 @@ impl Net {
         if port == Port::A { &self.left } else { &self.right }
     }
 
+    /// A capture of what the gateway's kernel receives from a port.
+    pub(crate) fn kernel_capture(&self, port: &str) -> Capture {
+        Capture::start(&self.gateway.name, port)
+    }
+
     /// Deletes a gateway port, and with it the host's end.
     pub(crate) fn delete_port(&self, name: &str) {
         ip(&["-n", &self.gateway.name, "link", "delete", name]);
@@ -84,6 +97,10 @@ impl Net {
         ip(&words);
         ip(&["-n", gateway, "link", "set", port, "up"]);
         ip(&["-n", host_name, "link", "set", "host", "up"]);
+        // A veth end without NAPI receives by a queue that it shares with everything else on the same core, and under other
+        // load loses frames there. It takes a ring of its own when it may aggregate and the sender does not segment.
+        run(&["ip", "netns", "exec", host_name, "ethtool", "-K", "host", "gro", "on"]);
+        run(&["ip", "netns", "exec", gateway, "ethtool", "-K", port, "tso", "off"]);
     }
 }
 
@@ -118,15 +135,15 @@ impl Namespace {
 
     /// A sender of raw frames.
     pub(crate) fn sender(&self) -> Sender {
+        self.write("net/ipv6/conf/host/disable_ipv6", "0");
         let sender = self.run(Sender::open);
-        // What the host says by itself would only disturb.
         self.write("net/ipv6/conf/host/disable_ipv6", "1");
         sender
     }
 
     /// A capture of the frames that arrive.
     pub(crate) fn capture(&self) -> Capture {
-        Capture::start(&self.name)
+        Capture::start(&self.name, "host")
     }
 }
 
@@ -180,9 +197,9 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    fn start(namespace: &str) -> Self {
+    fn start(namespace: &str, interface: &str) -> Self {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", namespace, "tcpdump", "-i", "host", "-Q", "in", "-n"]);
+        command.args(["netns", "exec", namespace, "tcpdump", "-i", interface, "-Q", "in", "-n"]);
         command.args(["-U", "--immediate-mode", "-B", "65536", "-s", "2048", "-w", "-"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut tcpdump = command.spawn().expect("`ip` and `tcpdump` are needed");
@@ -265,7 +282,13 @@ pub(crate) fn udp_frame(number: u16) -> Vec<u8> {
 }
 
 fn ip(words: &[&str]) {
-    let output = Command::new("ip").args(words).output().expect("`ip` of iproute2 is needed");
+    run(&[&["ip"], words].concat());
+}
+
+fn run(words: &[&str]) {
+    let command = words.join(" ");
+    let output = Command::new(words[0]).args(&words[1..]).output();
+    let output = output.unwrap_or_else(|error| panic!("`{command}`: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "`ip {}` needs root: {said}", words.join(" "));
+    assert!(output.status.success(), "`{command}` needs root: {said}");
 }

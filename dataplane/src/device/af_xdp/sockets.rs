@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 use std::{io, thread};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::sockopt::{set_socket_send_buffer_size_force, xdp_options};
 use rustix::net::xdp::XdpOptionsFlags;
 use xsk_rs::config::{
@@ -149,6 +150,8 @@ fn open_socket(
     let rings = bind(config, umem, &device, number).map_err(refuse)?;
     // SAFETY: the descriptor belongs to the socket, which its receive queue keeps open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(rings.1.fd().as_raw_fd()) };
+    // libxdp leaves it to be inherited, and a child would keep the queue busy when this process is gone.
+    fcntl_setfd(borrowed, FdFlags::CLOEXEC).map_err(|error| refuse(error.to_string()))?;
     let handle = borrowed.try_clone_to_owned().map_err(|error| refuse(error.to_string()))?;
     let wakeups = tune(&handle).map_err(|error| refuse(error.to_string()))?;
     Ok(PortSocket::new(rings, sizes.ring, handle, frames, wakeups))
