@@ -106,6 +106,53 @@ fn a_million_lines_are_read_as_a_whole() {
     assert_eq!(loaded.policy_set.unwrap().objects[0].nets.len(), 1_000_000);
 }
 
+#[test]
+fn documents_with_random_damage_are_answered() {
+    let mut random = fastrand::Rng::with_seed(DAMAGE_SEED);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("d.toml");
+    let (mut taken, mut refused) = (0, 0);
+    let texts = [
+        include_str!("../../config/policies/three-tiers.toml"),
+        include_str!("../../config/policies/default-deny.toml"),
+    ];
+    for round in 0..DAMAGED_DOCUMENTS {
+        let text = damaged(texts[round % texts.len()], &mut random);
+        fs::write(&file, &text).unwrap();
+        let (answer, status) = run(&file, Output::Human);
+        match status {
+            CLEAN => taken += 1,
+            REFUSED => refused += 1,
+            other => unreachable!("status {other}"),
+        }
+        let last = answer.lines().last().unwrap();
+        assert_eq!(last.starts_with("ok: "), status == CLEAN, "seed {DAMAGE_SEED}:\n{answer}");
+    }
+    assert!(taken > 20 && refused > 1000, "{taken} taken, {refused} refused");
+}
+
+const DAMAGE_SEED: u64 = 2;
+const DAMAGED_DOCUMENTS: usize = 3000;
+
+/// The text with a few stretches cut, doubled or overwritten.
+fn damaged(text: &str, random: &mut fastrand::Rng) -> Vec<u8> {
+    const SPICE: [&str; 14] =
+        ["\"", "'", "[", "]]", "{", "}", "=", ",", "\n", "é", "\u{1f980}", "\\", "-1", "\"\"\""];
+    let mut bytes = text.as_bytes().to_vec();
+    for _ in 0..random.usize(1..4) {
+        let start = random.usize(0..bytes.len());
+        let end = (start + random.usize(0..12)).min(bytes.len());
+        let stretch = bytes[start..end].to_vec();
+        match random.u8(0..4) {
+            0 => drop(bytes.drain(start..end)),
+            1 => drop(bytes.splice(end..end, stretch)),
+            2 => drop(bytes.splice(start..end, random.choice(SPICE).unwrap().bytes())),
+            _ => drop(bytes.splice(start..start, [random.u8(..)])),
+        }
+    }
+    bytes
+}
+
 fn findings(input: &Path) -> Vec<serde_json::Value> {
     let (answer, _) = run(input, Output::Json);
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();

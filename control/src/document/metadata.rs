@@ -2,7 +2,7 @@
 
 use classifier::label::Labels;
 
-use super::node::{Node, Text, Value};
+use super::node::{Entry, Node, Text, Value};
 use super::reader::{Fields, Reader};
 use crate::diagnostic::{Diagnostic, Place};
 
@@ -101,17 +101,8 @@ pub(crate) fn labels(fields: &Fields<'_>, reader: &mut Reader) -> Labels {
         return labels;
     };
     for label in &table.entries {
-        if !is_label_name(&label.key) {
-            let finding = Diagnostic::error(
-                "label.name",
-                format!("`{}` cannot be the name of a label", label.key),
-            )
-            .at(reader.place(&label.key_span), "not a label name")
-            .help(
-                "use at most 63 letters, digits, `-`, `_` and `.`, and if you like a domain and a `/` \
-                 before them",
-            );
-            reader.report(finding);
+        if !is_qualified_name(&label.key) {
+            report_bad_key("a label", label, reader);
         } else if label.key == "projectcalico.org/namespace" {
             let finding =
                 Diagnostic::error("label.reserved", format!("`{}` is reserved", label.key))
@@ -141,7 +132,7 @@ fn check_label_value(value: &Text, node: &Node, reader: &mut Reader) {
 }
 
 /// Kubernetes' qualified name: an optional DNS subdomain and `/`, then a word.
-fn is_label_name(name: &str) -> bool {
+fn is_qualified_name(name: &str) -> bool {
     let (domain, word) = match name.split_once('/') {
         Some((domain, word)) => (Some(domain), word),
         None => (None, name),
@@ -160,6 +151,17 @@ fn is_label_word(word: &str) -> bool {
         && edge(word.bytes().last())
 }
 
+fn report_bad_key(what: &str, entry: &Entry, reader: &mut Reader) {
+    let message = format!("`{}` cannot be the name of {what}", entry.key);
+    let finding = Diagnostic::error("label.name", message)
+        .at(reader.place(&entry.key_span), format!("not the name of {what}"))
+        .help(
+            "use at most 63 letters, digits, `-`, `_` and `.`, and if you like a domain and a `/` before \
+             them",
+        );
+    reader.report(finding);
+}
+
 /// Checks that `annotations` is a table of strings; they decide nothing.
 pub(crate) fn annotations(fields: &Fields<'_>, reader: &mut Reader) {
     let Some(entry) = fields.entry("annotations") else { return };
@@ -169,6 +171,9 @@ pub(crate) fn annotations(fields: &Fields<'_>, reader: &mut Reader) {
         return;
     };
     for annotation in &table.entries {
+        if !is_qualified_name(&annotation.key) {
+            report_bad_key("an annotation", annotation, reader);
+        }
         reader.text(&annotation.key, &annotation.node);
     }
 }

@@ -84,7 +84,12 @@ pub(crate) fn host_endpoint(node: &Node, reader: &mut Reader) -> Option<Document
     {
         metadata::check_name("node", text, &entry.node, NameRule::Subdomain, reader);
     }
-    let addresses = fields.required("expectedIPs", "expectedIPs = [\"198.18.70.1\"]", reader);
+    let addresses = if fields.has("interfaceName") {
+        // Calico needs no address then; here that field is refused already.
+        fields.entry("expectedIPs")
+    } else {
+        fields.required("expectedIPs", "expectedIPs = [\"198.18.70.1\"]", reader)
+    };
     let nets = addresses.map(|entry| expected_ips(entry, reader)).unwrap_or_default();
     let (name, name_at) = name?;
     let kind = ObjectKind::HostEndpoint;

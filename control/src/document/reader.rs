@@ -273,6 +273,11 @@ impl<'a> Fields<'a> {
         self.table.entry(field)
     }
 
+    /// Whether the field is written, be it one that is not supported.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.table.entry(field).is_some()
+    }
+
     /// The field, reported if it is missing. `example` shows how to write it.
     pub(crate) fn required(
         &self,

@@ -9,7 +9,7 @@ use super::net::Written;
 use super::node::{Entry, Node, Value};
 use super::reader::{Fields, Reader};
 use super::rule::has_ports;
-use super::rule_value::protocol_name;
+use super::rule_value::{is_port_name, protocol_name};
 use crate::diagnostic::{Diagnostic, Place};
 
 /// Reports what does not go together.
@@ -32,6 +32,9 @@ fn check_ports(rule: &Rule, fields: &Fields<'_>, reader: &mut Reader) {
         ("destination", "notPorts"),
     ] {
         let Some(entry) = peer_list(fields, side, field) else { continue };
+        if only_named_ports(entry) {
+            continue;
+        }
         let (message, label, help) = match rule.protocol {
             Some(number) => (
                 format!("protocol `{}` has no ports to match", protocol_name(number)),
@@ -50,6 +53,12 @@ fn check_ports(rule: &Rule, fields: &Fields<'_>, reader: &mut Reader) {
         reader.report(finding);
         return;
     }
+}
+
+/// Named ports bring their protocol along; they have their finding already.
+fn only_named_ports(entry: &Entry) -> bool {
+    let Value::Array(nodes) = &entry.node.value else { return false };
+    nodes.iter().all(|node| matches!(&node.value, Value::Text(text) if is_port_name(&text.value)))
 }
 
 /// An ICMP match needs an ICMP protocol, and ICMP its own IP family.

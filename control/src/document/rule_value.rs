@@ -156,7 +156,7 @@ fn parse_number(text: &str) -> Result<u16, PortError> {
 }
 
 /// Kubernetes' port names: at most 15 lower-case letters, digits and `-`, with a letter among them.
-fn is_port_name(text: &str) -> bool {
+pub(crate) fn is_port_name(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.len() <= 15
         && text.bytes().all(inner)

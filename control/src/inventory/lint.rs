@@ -116,7 +116,7 @@ fn matches_nothing(used: &SelectorUse) -> Diagnostic {
     let (message, help) = match used.role {
         SelectorRole::Protects => (
             "the policy protects nothing",
-            "no object has such labels: correct the selector or the labels",
+            "no object has such labels: correct the selector or the labels, unless the label comes later",
         ),
         SelectorRole::Peer(Action::Deny) => (
             "this deny rule denies nothing",

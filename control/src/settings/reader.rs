@@ -1,5 +1,6 @@
 //! The fields of `ravelin.toml`. Whatever opens something must be said; whatever is left out is closed.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use classifier::packet::Side;
@@ -64,7 +65,7 @@ pub(super) fn read(root: &Table, directory: &Path, reader: &mut Reader) -> Optio
         defaults: defaults_of(defaults.as_ref(), reader),
         flow_log: FlowLogSettings {
             path: flow_log.path("path", "/var/log/ravelin/flows.jsonl", reader),
-            max_mib: flow_log.count("maxMib", 1024, 1, reader),
+            max_mib: flow_log.count("maxMib", 1024, 1..=1_048_576, reader),
         },
         control_socket: control.path("socket", "/run/ravelin/control.sock", reader),
         control_state_dir: control.path("stateDir", "/var/lib/ravelin/control", reader),
@@ -173,10 +174,10 @@ fn dataplane_settings(section: &Section<'_>, reader: &mut Reader) -> DataplaneSe
         socket: section.path("socket", "/run/ravelin/dataplane.sock", reader),
         state_dir: section.path("stateDir", "/var/lib/ravelin/dataplane", reader),
         cores: section.cores(reader),
-        flows_max: section.count("flowsMax", 1 << 20, 1, reader),
-        frames_per_queue: section.count("framesPerQueue", 4096, 64, reader),
-        spool_max_mib: section.count("spoolMaxMib", 1024, 2, reader),
-        spool_segment_mib: section.count("spoolSegmentMib", 16, 1, reader),
+        flows_max: section.count("flowsMax", 262_144, 1024..=16_777_216, reader),
+        frames_per_queue: section.count("framesPerQueue", 4096, 64..=1_048_576, reader),
+        spool_max_mib: section.count("spoolMaxMib", 1024, 2..=1_048_576, reader),
+        spool_segment_mib: section.count("spoolSegmentMib", 16, 1..=1024, reader),
     };
     if settings.spool_segment_mib > settings.spool_max_mib / 2
         && let Some(fields) = &section.fields
@@ -236,9 +237,15 @@ impl Section<'_> {
         Some(text.value.clone())
     }
 
-    fn count(&self, field: &'static str, default: u32, min: u32, reader: &mut Reader) -> u32 {
+    /// A number within what the data plane and the daemon take.
+    fn count(
+        &self,
+        field: &'static str,
+        default: u32,
+        range: RangeInclusive<i64>,
+        reader: &mut Reader,
+    ) -> u32 {
         let entry = self.fields.as_ref().and_then(|fields| fields.entry(field));
-        let range = i64::from(min)..=i64::from(u32::MAX);
         entry
             .and_then(|entry| reader.integer(field, &entry.node, range))
             .and_then(|count| u32::try_from(count).ok())
