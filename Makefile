@@ -5,13 +5,14 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 DEMO = target/release/examples/demo
 
-.PHONY: help setup demo demo-keep demo-clean test check
+.PHONY: help setup demo demo-keep demo-clean test bench check
 
 help:
 	@echo 'make demo        real packets judged by the real gateway, in network namespaces'
 	@echo 'make demo-keep   the same, left up to play with'
 	@echo 'make demo-clean  takes away what demo-keep left'
 	@echo 'make test        every test'
+	@echo 'make bench       figures; see benches/README.md'
 	@echo 'make check       formatting and lints'
 
 setup:
@@ -28,6 +29,10 @@ demo-clean:
 test: setup
 	cargo build --locked --workspace --all-targets
 	cargo test --locked --workspace --no-fail-fast
+
+bench: setup
+	cargo build --release --locked --package control --package dataplane --bins
+	cargo bench --locked --workspace
 
 check:
 	cargo fmt --all -- --check
