@@ -99,7 +99,7 @@ fn invite(left: &Left<'_>) {
     println!("  {} curl http://198.18.70.10/", space("-office"));
     println!("  {} ping 198.18.70.10", space("-noc"));
     println!("  {} telnet 198.18.70.77 22      # then quarantine it:", space("-noc"));
-    println!("  editor {directory}/policies/objects.toml");
+    println!("  editor {directory}/policies/site.toml");
     println!("  tail -f {directory}/flows.jsonl");
     println!("  {ravelin} status --config {settings}");
     println!(

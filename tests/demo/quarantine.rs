@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use classifier::packet::IpVersion::V4;
+use classifier::packet::IpVersion::{V4, V6};
 use ravelin::attempt::{Probe, connect, echo};
 use ravelin::deadline::{Deadline, timed};
 use ravelin::failure::{During, Failure};
@@ -14,7 +14,7 @@ use ravelin::topology::Lab;
 use crate::attempts::one;
 use crate::show::Summary;
 
-const FILE: &str = "objects.toml";
+const FILE: &str = "site.toml";
 const FREE: &str = r#"quarantine = "false""#;
 const CUT: &str = r#"quarantine = "true""#;
 
@@ -50,10 +50,11 @@ pub(crate) fn play(lab: &Lab, gateway: &Gateway<'_>, summary: &mut Summary) -> R
     drop(session);
 
     println!("     and nobody gets through any more:");
-    let denied = (false, "quarantine#1");
-    one(gateway, &lab.noc, &lab.candidate, V4, Probe::Tcp(22), denied, summary)?;
-    one(gateway, &lab.office, &lab.candidate, V4, Probe::Tcp(80), denied, summary)?;
-    one(gateway, &lab.candidate, &lab.noc, V4, Probe::Tcp(80), denied, summary)?;
+    let to_it = (false, "quarantine#2");
+    one(gateway, &lab.noc, &lab.candidate, V4, Probe::Tcp(22), to_it, summary)?;
+    one(gateway, &lab.office, &lab.candidate, V6, Probe::Tcp(80), to_it, summary)?;
+    let from_it = (false, "quarantine#1");
+    one(gateway, &lab.candidate, &lab.noc, V4, Probe::Tcp(80), from_it, summary)?;
 
     let generation = gateway.generation()?;
     gateway.write(FILE, &gateway.read(FILE)?.replace(CUT, FREE))?;
@@ -62,7 +63,7 @@ pub(crate) fn play(lab: &Lab, gateway: &Gateway<'_>, summary: &mut Summary) -> R
         gateway.generation().ok().filter(|now| *now > generation)
     });
     summary.step(free.is_some(), "a new generation of the policy is in force");
-    let allowed = (true, "noc-only-ssh#0");
+    let allowed = (true, "ssh-only-from-noc#0");
     one(gateway, &lab.noc, &lab.candidate, V4, Probe::Tcp(22), allowed, summary)
 }
 

@@ -38,7 +38,7 @@ impl Row<'_> {
         };
         let seen = seen.to_string();
         println!(
-            " {number:>2}  {way:<20} {family} {probe:<14} {wish:<9} {seen:<9} {rule:<22} {outcome}"
+            " {number:>2}  {way:<20} {family} {probe:<14} {wish:<9} {seen:<9} {rule:<26} {outcome}"
         );
         if rule != expected_rule {
             println!("     the deciding rule should have been {expected_rule}");
@@ -112,7 +112,9 @@ pub(crate) fn started(gateway: &Gateway<'_>) -> Result<(), Failure> {
         "The gateway is up, policy generation {generation} is in force, from {}:",
         gateway.policies().display()
     );
-    println!("  embargo (10), quarantine (20), noc-only-ssh (100), services (200), then deny\n");
+    println!(
+        "  quarantine and embargo in tiers of their own; then ssh-only-from-noc, web-on-production, services; then deny\n"
+    );
     Ok(())
 }
 

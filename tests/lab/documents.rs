@@ -1,11 +1,11 @@
-//! The policy of the laboratory: the documents of the demonstration, which the end-to-end tests use too.
+//! The policy of the laboratory: three of the shipped examples as they are, and a site of our own beside them. The
+//! demonstration uses it and the end-to-end tests do.
 
 /// Names and texts, list files included.
-pub const SITE: [(&str, &str); 6] = [
-    ("objects.toml", include_str!("../demo/policies/objects.toml")),
-    ("embargo.toml", include_str!("../demo/policies/embargo.toml")),
-    ("quarantine.toml", include_str!("../demo/policies/quarantine.toml")),
-    ("noc-only-ssh.toml", include_str!("../demo/policies/noc-only-ssh.toml")),
-    ("services.toml", include_str!("../demo/policies/services.toml")),
-    ("lists/embargo.cidr", include_str!("../demo/policies/lists/embargo.cidr")),
+pub const SITE: [(&str, &str); 5] = [
+    ("embargo.toml", include_str!("../../config/policies/embargo.toml")),
+    ("lists/embargo.cidr", include_str!("../../config/policies/lists/embargo.cidr")),
+    ("noc-ssh.toml", include_str!("../../config/policies/noc-ssh.toml")),
+    ("quarantine.toml", include_str!("../../config/policies/quarantine.toml")),
+    ("site.toml", include_str!("../demo/policies/site.toml")),
 ];

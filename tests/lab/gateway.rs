@@ -1,7 +1,6 @@
 //! The gateway: the real programs in the gateway's namespace, with settings and policy in a directory of their own.
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -9,12 +8,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::attempt::Probe;
 use crate::binaries::Binaries;
 use crate::deadline::wait_until;
 use crate::failure::{During, Failure};
 use crate::handover::{self, Status};
-use crate::namespace::{Namespace, run};
+use crate::namespace::Namespace;
 use crate::process::{Leash, Process};
 use crate::topology::{INSIDE_PORT, Lab, OUTSIDE_PORT};
 
@@ -91,7 +89,11 @@ impl<'lab> Gateway<'lab> {
     /// It ends, or does not answer in time.
     pub fn start_control(&mut self) -> Result<(), Failure> {
         self.control = Some(self.launch("control")?);
-        self.wait("the daemon to answer", |gateway| gateway.path("control.sock").exists())
+        let answers = |gateway: &Self| {
+            let report = gateway.report();
+            report.is_ok_and(|report| report.pointer("/control/error") == Some(&Value::Null))
+        };
+        self.wait("the daemon to answer", answers)
     }
 
     /// `kill -9` on the data plane.
@@ -179,32 +181,17 @@ impl<'lab> Gateway<'lab> {
         self.generation()
     }
 
-    /// Runs `ravelin` with these words in the gateway's namespace; returns what it printed.
+    /// What `ravelin status -o json` says. It ends without success when something is wrong, and says what all the same.
     ///
     /// # Errors
-    /// It does not end with success: then with what it said.
-    pub fn ravelin(&self, arguments: &[&str]) -> Result<String, Failure> {
+    /// It says nothing that can be understood.
+    pub fn report(&self) -> Result<Value, Failure> {
         let mut command = self.space.command(&self.binaries.ravelin);
-        let output = run(command.args(arguments))?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    /// Asks `ravelin trace` which way a packet from outside would go, by the policy in force.
-    ///
-    /// # Errors
-    /// It does not answer, or not in JSON.
-    pub fn trace(&self, from: IpAddr, to: IpAddr, probe: Probe) -> Result<Value, Failure> {
-        let settings = self.path("ravelin.toml").display().to_string();
-        let (src, dst) = (from.to_string(), to.to_string());
-        let protocol = probe.protocol(to).to_string();
-        let port = probe.port().map(|port| port.to_string());
-        let mut words = vec!["trace", "--config", &settings, "-o", "json", "--in", OUTSIDE_PORT];
-        words.extend(["--src", &src, "--dst", &dst, "--proto", &protocol]);
-        if let Some(port) = &port {
-            words.extend(["--dport", port]);
-        }
-        let text = self.ravelin(&words)?;
-        serde_json::from_str(&text).during("read the trace")
+        command.arg("status").arg("--config").arg(self.path("ravelin.toml")).args(["-o", "json"]);
+        let output = command.output().during("run ravelin status")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let doing = format!("read the status ({said})");
+        serde_json::from_slice(&output.stdout).during(&doing)
     }
 
     /// The records of the flow log, oldest first.

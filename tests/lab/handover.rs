@@ -15,6 +15,8 @@ use rustix::net::{
     SocketFlags, SocketType, connect, recv, sendmsg, socket_with,
 };
 
+use dataplane::disposition::DropReason;
+
 use crate::failure::{During, Failure};
 
 /// How long the data plane may take to answer.
@@ -57,6 +59,37 @@ impl Status {
         let doing = format!("read `{key}` of the status");
         let value = self.value(key).ok_or_else(|| Failure::new(&doing, &self.0))?;
         value.parse().during(&doing)
+    }
+
+    /// Frames dropped for this reason, at both ports.
+    ///
+    /// # Errors
+    /// The status does not name the reason.
+    pub fn dropped(&self, reason: &str) -> Result<u64, Failure> {
+        self.sum(&format!(".dropped.{reason}"))
+    }
+
+    /// Frames received, and frames accounted for: forwarded or dropped for any reason, at both ports.
+    ///
+    /// # Errors
+    /// The status does not tell.
+    pub fn balance(&self) -> Result<(u64, u64), Failure> {
+        let dropped = DropReason::ALL.into_iter().map(|reason| self.dropped(reason.name()));
+        let dropped: u64 = dropped.sum::<Result<u64, Failure>>()?;
+        Ok((self.sum(".received")?, self.sum(".forwarded")? + dropped))
+    }
+
+    /// The sum of the numbers whose keys end like this, of which there must be one for each port.
+    fn sum(&self, key_end: &str) -> Result<u64, Failure> {
+        let lines = self.0.lines().filter_map(|line| line.split_once(' '));
+        let values: Vec<u64> = lines
+            .filter(|(key, _)| key.starts_with("port.") && key.ends_with(key_end))
+            .filter_map(|(_, value)| value.parse().ok())
+            .collect();
+        if values.len() == 2 {
+            return Ok(values.iter().sum());
+        }
+        Err(Failure::new(format!("sum up `port.*{key_end}` of the status"), &self.0))
     }
 
     /// The lines.

@@ -56,7 +56,7 @@ impl Lab {
         Ok(Self {
             noc: Host::new("noc", &outside, [10, 10], "2001:2:0:10::10")?,
             office: Host::new("office", &outside, [20, 10], "2001:2:0:20::10")?,
-            embargoed: Host::new("embargoed", &outside, [66, 10], "2001:2:0:66::10")?,
+            embargoed: Host::new("embargoed", &outside, [200, 10], "2001:2:0:200::10")?,
             stranger: Host::new("stranger", &outside, [99, 10], "2001:2:0:99::10")?,
             server: Host::new("server", &inside, [70, 10], "2001:2:0:70::10")?,
             candidate: Host::new("candidate", &inside, [70, 77], "2001:2:0:70::77")?,
