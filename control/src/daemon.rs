@@ -70,6 +70,8 @@ impl std::error::Error for DaemonError {}
 /// # Errors
 /// When it cannot start. Once it runs, nothing but a signal ends it.
 pub fn run(settings: Settings) -> Result<(), DaemonError> {
+    let (sender, events) = channel();
+    hear_signals(sender.clone()).map_err(|error| DaemonError::Events(error.to_string()))?;
     let state = settings.control_state_dir.clone();
     let failed = |what, path: &PathBuf| {
         let path = path.clone();
@@ -86,8 +88,6 @@ pub fn run(settings: Settings) -> Result<(), DaemonError> {
     let reconciler = Reconciler::new(settings, images);
     let served = ReportSocket::serve(&socket, reconciler.report(), flow_log.state());
     let _socket = served.map_err(failed("status", &socket))?;
-    let (sender, events) = channel();
-    hear_signals(sender.clone()).map_err(|error| DaemonError::Events(error.to_string()))?;
     let watch = Watch::new(sender).map_err(|error| DaemonError::Events(error.to_string()))?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
