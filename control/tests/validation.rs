@@ -1,6 +1,6 @@
 //! Calico's own validation cases, as far as their kinds exist here, when the conformance folder lies beside the
 //! repository: what Calico refuses is refused, what it takes is taken or named as not supported yet.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test helpers")]
+#![expect(clippy::panic, reason = "test helpers")]
 
 use std::fs;
 use std::io::Write as _;

@@ -110,7 +110,7 @@ pub(crate) fn labels(fields: &Fields<'_>, reader: &mut Reader) -> Labels {
                     .help("use a label of your own");
             reader.report(finding);
         }
-        if let Some(value) = reader.text(&label.key, &label.node) {
+        if let Some(value) = word(label, reader) {
             check_label_value(value, &label.node, reader);
             labels.insert(label.key.clone(), value.value.clone());
         }
@@ -151,6 +151,17 @@ fn is_label_word(word: &str) -> bool {
         && edge(word.bytes().last())
 }
 
+/// The string of a label or annotation. A name with dots and without quotes makes tables in TOML.
+fn word<'a>(entry: &'a Entry, reader: &mut Reader) -> Option<&'a Text> {
+    let Value::Table(inner) = &entry.node.value else {
+        return reader.text(&entry.key, &entry.node);
+    };
+    let rest = inner.entries.first().map_or("...", |inner| inner.key.as_str());
+    let help = format!("a name with dots stands in quotes: `\"{}.{rest}\" = ...`", entry.key);
+    reader.mistyped(&entry.key, &entry.node, "a string", help);
+    None
+}
+
 fn report_bad_key(what: &str, entry: &Entry, reader: &mut Reader) {
     let message = format!("`{}` cannot be the name of {what}", entry.key);
     let finding = Diagnostic::error("label.name", message)
@@ -174,6 +185,6 @@ pub(crate) fn annotations(fields: &Fields<'_>, reader: &mut Reader) {
         if !is_qualified_name(&annotation.key) {
             report_bad_key("an annotation", annotation, reader);
         }
-        reader.text(&annotation.key, &annotation.node);
+        word(annotation, reader);
     }
 }

@@ -232,6 +232,11 @@ impl Reader {
                     quoted_list(thing.fields)
                 )
             }
+            "control" | "dataplane" | "defaults" | "flowlog" | "gateway" | "policy" | "ports"
+                if thing.fields.contains(&"tiers") =>
+            {
+                format!("`{}` belongs in the settings file, `ravelin.toml`", entry.key)
+            }
             key => match suggestion(key, thing.fields) {
                 Some(word) => format!("did you mean `{word}`?"),
                 None => format!("its fields are {}", quoted_list(thing.fields)),

@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::document::{DocumentObject, DocumentPolicy, SelectorRole, SelectorUse};
 
 /// Most times a selector is asked about an object; beyond, the rest of the selectors is not looked at.
-const EVALUATIONS_MAX: usize = 20_000_000;
+const EVALUATIONS_MAX: usize = 5_000_000;
 
 /// Everything that is worth a look.
 pub(super) fn findings(
