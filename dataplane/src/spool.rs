@@ -49,6 +49,8 @@ pub struct Spool {
     /// Number of the first record of each segment on disk, ascending; the last one is being written.
     segments: VecDeque<u64>,
     current: Option<File>,
+    /// Whether something was written since the last `sync`.
+    unsynced: bool,
     /// Number that the next record gets.
     next: u64,
     counts: SpoolCounts,
@@ -69,7 +71,7 @@ impl Spool {
         let limits = SpoolLimits { segment_records: limits.segment_records.max(1), ..limits };
         let directory = directory.to_owned();
         let counts = SpoolCounts::default();
-        Ok(Self { directory, limits, segments, current: None, next, counts })
+        Ok(Self { directory, limits, segments, current: None, unsynced: false, next, counts })
     }
 
     /// Appends the records in order. What the disk does not take is counted as lost.
@@ -90,9 +92,10 @@ impl Spool {
         }
     }
 
-    /// Forces what was written to the disk.
+    /// Forces what was written to the disk, if anything was since the last time.
     pub fn sync(&mut self) {
-        if self.current.as_ref().is_some_and(|file| file.sync_data().is_err()) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        if unsynced && self.current.as_ref().is_some_and(|file| file.sync_data().is_err()) {
             self.counts.disk_errors += 1;
         }
     }
@@ -142,6 +145,7 @@ impl Spool {
         let Some(file) = &mut self.current else { return 0 };
         let bytes: Vec<u8> = records.iter().flat_map(FlowRecord::encode).collect();
         let taken = write_what_fits(file, &bytes);
+        self.unsynced = true;
         if taken == bytes.len() {
             return records.len();
         }
