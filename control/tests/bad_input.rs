@@ -83,6 +83,21 @@ fn a_path_that_is_not_there_is_another_status() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_named_with_their_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("latin.toml");
+    fs::write(&file, b"# caf\xe9\n[[tiers]]\n").unwrap();
+    let finding = &findings(&file)[0];
+    assert_eq!(finding["message"], "the document is not UTF-8 text");
+    assert_eq!(finding["help"], "save it as UTF-8");
+    let place = &finding["place"];
+    assert_eq!((place["line"].as_u64(), place["column"].as_u64()), (Some(1), Some(6)));
+    let (answer, status) = run(&file, Output::Human);
+    assert_eq!(status, REFUSED);
+    assert!(answer.contains("not UTF-8 from here"), "{answer}");
+}
+
+#[test]
 fn files_to_watch_include_lists_that_are_missing() {
     let loaded = inventory::load(Path::new("tests/broken/list-missing.toml"), Defaults::default());
     let missing = Path::new("tests/broken/lists/no-such.cidr");
