@@ -2,6 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "test helpers")]
 
+mod allocations;
+mod balance;
+mod flows;
 mod parse;
+mod pipeline;
+mod policy_change;
 mod second_parser;
 mod support;
+mod swap;

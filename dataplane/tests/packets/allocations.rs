@@ -1,0 +1,160 @@
+//! The packet path neither allocates nor frees: a counting allocator says so.
+
+#![expect(unsafe_code, reason = "an allocator that counts has to be one")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use dataplane::device::memory::MemoryDevice;
+use dataplane::device::{BATCH_FRAMES, Port};
+use dataplane::disposition::DropReason;
+use dataplane::flow::FlowTable;
+use dataplane::pipeline::Pipeline;
+use dataplane::policy::PolicySlot;
+use dataplane::worker::Worker;
+
+use crate::support::frames::{ACK, ETHERNET, Layer, SYN, arp, frame, tag};
+use crate::support::gate::{RULES, pipeline};
+use crate::support::policy::{CLIENT, SERVER, closed, ingress, services};
+
+thread_local! {
+    /// Allocations and releases of this thread: other tests run beside this one.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator as it came; counting touches a cell of this thread that needs
+// neither initialisation nor a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller keeps the contract of `dealloc`, and the memory came from `alloc` above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[test]
+fn allocator_of_this_test_counts() {
+    let before = CALLS.get();
+    drop(std::hint::black_box(vec![1_u8; 100]));
+    assert_eq!(CALLS.get() - before, 2);
+}
+
+#[test]
+fn packets_of_every_kind_are_judged_without_allocating() {
+    let slot = PolicySlot::new();
+    let flows = std::sync::Arc::new(FlowTable::new(1 << 12, std::hash::RandomState::new()));
+    let (pipeline, _, _records) = pipeline(RULES, &slot, &flows, 1 << 8);
+    let device = MemoryDevice::new(4 * BATCH_FRAMES, 256, BATCH_FRAMES / 4);
+    let mut worker = Worker::new(device, pipeline);
+    let mut kinds = Kinds::new();
+    slot.publish(ingress(1, services()));
+    run(&mut worker, &mut kinds, 100);
+
+    let mut judged = 0;
+    for generation in 2..=8 {
+        if generation == 7 {
+            slot.publish(closed(generation));
+        } else {
+            slot.publish(ingress(generation, services()));
+        }
+        let before = CALLS.get();
+        judged += run(&mut worker, &mut kinds, 600);
+        assert_eq!(CALLS.get() - before, 0, "allocations or releases in generation {generation}");
+    }
+    assert!(judged >= 100_000, "{judged}");
+    let counters = worker.judge().counters();
+    assert!(counters.flows_started > 1_000 && counters.flows_ended > 1_000, "{counters:?}");
+    assert!(counters.flows_cut > 0, "{counters:?}");
+    assert!(counters.records_queued > 0 && counters.records_lost > 0);
+    let reached =
+        |reason| Port::BOTH.iter().any(|p| counters.port(*p).dropped_for(reason).packets > 0);
+    for reason in [
+        DropReason::Malformed,
+        DropReason::PolicyDenied,
+        DropReason::TcpNotOpening,
+        DropReason::FlowTableFull,
+        DropReason::TransmitRingFull,
+    ] {
+        assert!(reached(reason), "{reason:?}");
+    }
+}
+
+/// Lets this many batches of every kind pass; returns how many frames were judged.
+fn run(worker: &mut Worker<MemoryDevice, Pipeline>, kinds: &mut Kinds, batches: u64) -> usize {
+    let mut judged = 0;
+    for _ in 0..batches {
+        for index in 0..BATCH_FRAMES {
+            let (port, bytes) = kinds.next(index);
+            assert!(worker.device_mut().arrive(port, bytes));
+        }
+        kinds.millis += 200;
+        judged += worker.round(Duration::from_millis(kinds.millis));
+        for port in Port::BOTH {
+            worker.device_mut().drain(port, |_| ());
+        }
+    }
+    judged
+}
+
+/// Frames made before, so that making them is not counted.
+struct Kinds {
+    frames: Vec<(Port, Vec<u8>)>,
+    fresh: [Vec<u8>; 2],
+    count: u32,
+    millis: u64,
+}
+
+impl Kinds {
+    fn new() -> Self {
+        let mut frames = vec![(Port::A, arp()), (Port::A, vec![1; 9])];
+        for (client, server) in CLIENT.into_iter().zip(SERVER) {
+            let there = [
+                Layer::Tcp(9, 22, SYN),
+                Layer::Tcp(9, 22, ACK),
+                Layer::Udp(9, 53),
+                Layer::Udp(9, 99),
+                Layer::Ping(7),
+                Layer::Tcp(8, 22, ACK),
+                Layer::Icmp(3, 1),
+            ];
+            let back = [Layer::Tcp(22, 9, SYN | ACK), Layer::Udp(53, 9), Layer::Pong(7)];
+            frames.extend(there.map(|layer| (Port::A, frame(client, server, layer))));
+            frames.extend(back.map(|layer| (Port::B, frame(server, client, layer))));
+            let bytes = frame(client, server, Layer::Udp(9, 53));
+            frames.push((Port::A, tag(&bytes, 0x8100, 5)));
+            frames.push((Port::A, bytes[..40].to_vec()));
+        }
+        let fresh = [0, 1].map(|family| frame(CLIENT[family], SERVER[family], Layer::Udp(1, 53)));
+        Self { frames, fresh, count: 0, millis: 0 }
+    }
+
+    /// Every second frame opens a flow of its own.
+    fn next(&mut self, index: usize) -> (Port, &[u8]) {
+        self.count += 1;
+        if index.is_multiple_of(2) {
+            let (port, bytes) = &self.frames[(self.count / 2) as usize % self.frames.len()];
+            return (*port, bytes);
+        }
+        let family = (self.count / 2) as usize % 2;
+        let header = if family == 0 { 20 } else { 40 };
+        let bytes = &mut self.fresh[family];
+        // The source address's last bytes and the source port.
+        let number = self.count.to_be_bytes();
+        let source = ETHERNET + header - if family == 0 { 6 } else { 18 };
+        bytes[source] = number[1];
+        bytes[ETHERNET + header..ETHERNET + header + 2].copy_from_slice(&number[2..]);
+        (Port::A, bytes)
+    }
+}

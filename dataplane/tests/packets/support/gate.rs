@@ -1,0 +1,91 @@
+//! A pipeline with everything around it: port A faces outside, port B inside.
+
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::time::Duration;
+
+use classifier::image::Image;
+use classifier::packet::Side;
+use classifier::record::FlowRecord;
+use dataplane::counters::{CounterBlock, Counters};
+use dataplane::device::Port;
+use dataplane::disposition::Disposition;
+use dataplane::flow::FlowTable;
+use dataplane::pipeline::{Parts, Pipeline, PortRules};
+use dataplane::policy::PolicySlot;
+use dataplane::worker::Judge;
+use rtrb::{Consumer, RingBuffer};
+
+pub(crate) const RULES: [PortRules; 2] = [
+    PortRules { side: Side::Outside, pass_non_ip: false },
+    PortRules { side: Side::Inside, pass_non_ip: false },
+];
+/// Wall-clock time at the origin of the tests' clock.
+pub(crate) const WALL_NS: u64 = 1_700_000_000_000_000_000;
+
+pub(crate) struct Gate {
+    pub(crate) slot: PolicySlot,
+    pub(crate) flows: Arc<FlowTable>,
+    pub(crate) records: Consumer<FlowRecord>,
+    pub(crate) now: Duration,
+    pipeline: Pipeline,
+    published: Arc<CounterBlock>,
+}
+
+impl Gate {
+    /// No policy yet, room for `slots` flows and `records` records.
+    pub(crate) fn new(ports: [PortRules; 2], slots: usize, records: usize) -> Self {
+        let slot = PolicySlot::new();
+        let flows = Arc::new(FlowTable::new(slots, RandomState::new()));
+        let (pipeline, published, records) = pipeline(ports, &slot, &flows, records);
+        let now = Duration::from_secs(100);
+        Self { slot, flows, records, now, pipeline, published }
+    }
+
+    /// With this policy in force.
+    pub(crate) fn with(image: Arc<Image>) -> Self {
+        let gate = Self::new(RULES, 1 << 12, 1 << 12);
+        gate.slot.publish(image);
+        gate
+    }
+
+    /// One frame in a batch of its own. True when it passes.
+    pub(crate) fn send(&mut self, port: Port, frame: &[u8]) -> Disposition {
+        self.pipeline.begin_batch(self.now);
+        let disposition = self.pipeline.judge(port, frame);
+        self.pipeline.end_batch();
+        disposition
+    }
+
+    pub(crate) fn passes(&mut self, port: Port, frame: &[u8]) -> bool {
+        self.send(port, frame) == Disposition::Forward
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.published.read()
+    }
+
+    pub(crate) fn next_record(&mut self) -> Option<FlowRecord> {
+        self.records.pop().ok()
+    }
+}
+
+/// A pipeline of this policy and flow table, its published counters, and its records.
+pub(crate) fn pipeline(
+    ports: [PortRules; 2],
+    slot: &PolicySlot,
+    flows: &Arc<FlowTable>,
+    records: usize,
+) -> (Pipeline, Arc<CounterBlock>, Consumer<FlowRecord>) {
+    let (producer, consumer) = RingBuffer::new(records);
+    let counters = Arc::new(CounterBlock::new());
+    let pipeline = Pipeline::new(Parts {
+        ports,
+        policy: slot.reader(),
+        flows: Arc::clone(flows),
+        counters: Arc::clone(&counters),
+        records: producer,
+        wall_offset_ns: WALL_NS,
+    });
+    (pipeline, counters, consumer)
+}
