@@ -47,12 +47,12 @@ pub struct Flags {
 
     /// Frames of packet memory for each queue of each port
     #[arg(long, value_name = "N", default_value_t = 4096,
-          value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
+          value_parser = clap::value_parser!(u32).range(256..=1_048_576))]
     frames_per_queue: u32,
 
     /// Entries of each ring of a queue, a power of two
     #[arg(long, value_name = "N", default_value_t = 2048,
-          value_parser = clap::value_parser!(u32).range(64..=65_536))]
+          value_parser = clap::value_parser!(u32).range(128..=65_536))]
     ring_entries: u32,
 
     /// Largest policy image that is taken

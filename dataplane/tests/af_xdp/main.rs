@@ -85,7 +85,8 @@ fn paced_load_arrives_whole_and_in_order_both_ways_at_once() {
 #[test]
 fn idle_port_does_not_starve_the_busy_one() {
     let net = Net::new(1);
-    let few = Sizes { frames: 128, ring: 128 };
+    // A window may be on its way while the worker holds a batch; there is not much more.
+    let few = Sizes { frames: 256, ring: 256 };
     let gateway = Gateway::start(&net, few, forward);
     let hosts = Port::BOTH.map(|port| (net.host(port).sender(), net.host(port.other()).capture()));
     // Each port alone, for many times what it has frames; the other must have kept its own meanwhile.
