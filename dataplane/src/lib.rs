@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod counters;
+pub mod crew;
 pub mod device;
 pub mod disposition;
 pub mod flow;
@@ -13,4 +14,5 @@ pub mod policy;
 pub mod reporter;
 pub mod settings;
 pub mod spool;
+pub mod status;
 pub mod worker;

@@ -77,7 +77,7 @@ pub struct Flags {
 
     /// How log lines are written to standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
+    pub log_format: LogFormat,
 }
 
 /// How log lines look.
@@ -114,8 +114,6 @@ pub struct Settings {
     pub spool: SpoolLimits,
     /// Records that wait for the reporter at most, for each worker.
     pub records_waiting_max: usize,
-    /// How log lines look.
-    pub log_format: LogFormat,
 }
 
 /// One port.
@@ -191,7 +189,6 @@ impl Settings {
                 image_bytes_max: flags.image_max_mib as usize * (1 << 20),
                 spool: spool_limits(flags.spool_max_mib, flags.spool_segment_mib),
                 records_waiting_max: flags.records_waiting_max as usize,
-                log_format: flags.log_format,
             }),
             Ok(_) | Err(()) => Err(refusals),
         }

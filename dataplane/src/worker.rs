@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fmt, io};
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::device::{BATCH_FRAMES, Device, Frame, Port};
 use crate::disposition::Disposition;
@@ -87,6 +87,15 @@ fn dispose<D: Device, J: Judge>(device: &mut D, judge: &mut J, in_port: Port, fr
         }
         Disposition::Drop(_) => device.release(frame),
     }
+}
+
+/// The cores that this process may use, ascending.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn usable_cores() -> io::Result<Vec<usize>> {
+    let cores = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| cores.is_set(*core)).collect())
 }
 
 /// Binds the calling thread to one core.

@@ -24,6 +24,8 @@ pub use self::program::Attachment;
 use super::Port;
 use super::interface::Interface;
 use super::refusal::Refusal;
+use crate::handover::status_line;
+use crate::status::port_key;
 
 /// How large the rings and the packet memory are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -104,6 +106,24 @@ pub struct KernelDrops {
 }
 
 impl Queue {
+    /// Appends the lines of the status that are about this queue.
+    pub fn describe(&self, lines: &mut String) {
+        let mut line = |what: &str, value: &dyn fmt::Display| {
+            let key = port_key(self.port, &format!("queue.{}.{what}", self.number));
+            status_line(lines, &key, value);
+        };
+        line("mode", &self.mode);
+        line("huge-pages", &if self.huge_pages { "yes" } else { "no" });
+        let Some(drops) = self.kernel_drops() else { return };
+        let KernelDrops { rx_dropped, rx_ring_full, rx_fill_ring_empty, rx_invalid, tx_invalid } =
+            drops;
+        line("kernel.rx-dropped", &rx_dropped);
+        line("kernel.rx-ring-full", &rx_ring_full);
+        line("kernel.rx-fill-ring-empty", &rx_fill_ring_empty);
+        line("kernel.rx-invalid", &rx_invalid);
+        line("kernel.tx-invalid", &tx_invalid);
+    }
+
     /// What the kernel dropped so far; `None` when it does not say.
     #[must_use]
     pub fn kernel_drops(&self) -> Option<KernelDrops> {
@@ -136,6 +156,12 @@ pub fn open(ports: &[Interface; 2], sizes: Sizes) -> Result<Opened, Vec<Refusal>
         queues.extend(pair);
     }
     Ok(Opened { devices, queues, attachments })
+}
+
+/// Whether the port is still the interface that was taken into service.
+#[must_use]
+pub fn is_here(port: &Interface) -> bool {
+    card::is_here(port)
 }
 
 fn check(ports: &[Interface; 2], sizes: Sizes) -> Result<(), Vec<Refusal>> {
