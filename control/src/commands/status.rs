@@ -1,5 +1,7 @@
 //! `ravelin status`: what runs, what is in force, what is counted, and what is wrong.
 
+mod tables;
+
 use std::io::{self, Write};
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,9 +12,6 @@ use super::{DONE, SettingsArgument, WRONG};
 use crate::publish::{Dataplane, DataplaneStatus};
 use crate::report;
 use crate::settings::Settings;
-
-/// Width of the column of keys.
-const KEY_WIDTH: usize = 36;
 
 /// Arguments of `ravelin status`.
 #[derive(clap::Args, Clone, Debug)]
@@ -97,6 +96,7 @@ impl Status {
         let mut page = Page::default();
         page.line("gateway", &self.gateway);
         page.line("policy", &self.policy(now));
+        page.line("data plane", &self.dataplane(now));
         if let Ok(report) = &self.control {
             page.line("documents", &documents(report));
             page.line("flow log", &flow_log(report));
@@ -108,7 +108,7 @@ impl Status {
             page.findings(at(report, "/lastLoad/findings"));
         }
         if let Ok(status) = &self.dataplane {
-            page.counters(status);
+            page.text.push_str(&tables::render(status));
         }
         page.text
     }
@@ -116,10 +116,18 @@ impl Status {
     fn policy(&self, now: Timestamp) -> String {
         let Ok(status) = &self.dataplane else { return "unknown".to_owned() };
         let Some(generation) = status.generation() else { return "none in force".to_owned() };
-        let since = status.value("policy.since").and_then(|since| since.parse().ok());
-        let since = since.and_then(|since| Timestamp::from_second(since).ok());
-        let age = since.map(|since| format!(", in force for {}", age(now.duration_since(since))));
-        format!("generation {generation}{}", age.unwrap_or_default())
+        let age = age_of(status, "policy.since", now);
+        let age = age.map(|age| format!(", in force for {age}")).unwrap_or_default();
+        format!("generation {generation}{age}")
+    }
+
+    fn dataplane(&self, now: Timestamp) -> String {
+        let Ok(status) = &self.dataplane else { return "does not answer".to_owned() };
+        let value = |key| status.value(key).unwrap_or("?");
+        let age = age_of(status, "dataplane.since", now);
+        let age = age.map(|age| format!(" for {age}")).unwrap_or_default();
+        let (version, workers) = (value("dataplane.version"), value("dataplane.workers"));
+        format!("version {version}, running{age}, workers {workers}")
     }
 }
 
@@ -173,6 +181,12 @@ fn at<'a>(report: &'a Value, pointer: &str) -> &'a Value {
     report.pointer(pointer).unwrap_or(&NOTHING)
 }
 
+/// How long ago the time at `key` was, in seconds since 1970 there.
+fn age_of(status: &DataplaneStatus, key: &str, now: Timestamp) -> Option<String> {
+    let since = Timestamp::from_second(status.value(key)?.parse().ok()?).ok()?;
+    Some(age(now.duration_since(since)))
+}
+
 /// "45s", "3m 20s", "2h 5m", "12d 3h"
 fn age(age: SignedDuration) -> String {
     let seconds = age.as_secs().max(0);
@@ -218,23 +232,6 @@ impl Page {
             }
         }
     }
-
-    /// The data plane's own lines, a gap between those that begin alike. What is shown above is left out.
-    fn counters(&mut self, status: &DataplaneStatus) {
-        let mut before = None;
-        for (key, value) in &status.lines {
-            if key == "policy.generation" || key == "policy.since" {
-                continue;
-            }
-            let group = key.split('.').next();
-            if before != group {
-                self.text.push('\n');
-                before = group;
-            }
-            let line = format!("{key:<KEY_WIDTH$}  {value}\n");
-            self.text.push_str(&line);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -247,18 +244,16 @@ mod tests {
         let expected = "\
 gateway     gw1
 policy      generation 12, in force for 3m 20s
+data plane  version 0.1.0, running for 2h 46m, workers 2
 documents   accepted at 2026-01-02T03:04:05Z, 0 findings; in force from 2 documents and 1 lists
 flow log    7 lines written, 2 records lost, 0 unreadable
 
-workers                               2
-
-port.eth0.received                    100
-port.eth0.forwarded                   90
+flows.now  100
 ";
         assert_eq!(status.human(Timestamp::from_second(1_000_200).unwrap()), expected);
         let json = status.json();
         assert_eq!(json["ok"], true);
-        assert_eq!(json["dataplane"]["status"]["port.eth0.received"], 100);
+        assert_eq!(json["dataplane"]["status"]["flows.now"], 100);
         assert_eq!(json["control"]["report"]["policy"]["generation"], 12);
     }
 
@@ -280,7 +275,7 @@ port.eth0.forwarded                   90
     fn what_does_not_answer_is_said() {
         let status = quiet();
         assert_eq!(status.troubles(), ["no data plane", "no daemon"]);
-        let expected = "gateway     gw1\npolicy      unknown\n\
+        let expected = "gateway     gw1\npolicy      unknown\ndata plane  does not answer\n\
                         TROUBLE     no data plane\nTROUBLE     no daemon\n";
         assert_eq!(status.human(Timestamp::UNIX_EPOCH), expected);
     }
@@ -301,9 +296,10 @@ port.eth0.forwarded                   90
         let lines = [
             ("policy.generation", "12"),
             ("policy.since", "1000000"),
-            ("workers", "2"),
-            ("port.eth0.received", "100"),
-            ("port.eth0.forwarded", "90"),
+            ("dataplane.version", "0.1.0"),
+            ("dataplane.since", "990200"),
+            ("dataplane.workers", "2"),
+            ("flows.now", "100"),
         ];
         let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         DataplaneStatus { lines: lines.map(owned).to_vec() }
