@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use dataplane::device::af_xdp::{Attachment, Mode, Opened, Queue, Sizes, open};
+use dataplane::device::interface::Interface;
 use dataplane::device::{Device, Port};
 use dataplane::disposition::{Disposition, DropReason};
 use dataplane::worker::{Judge, Worker};
@@ -48,6 +49,60 @@ fn veth_gets_native_copy_mode() {
     let opened = net.in_gateway(|| open(&ports, Sizes::default())).unwrap();
     let modes: Vec<_> = opened.queues.iter().map(|q| (q.port, q.number, q.mode)).collect();
     assert_eq!(modes, [(Port::A, 0, Mode::Copy), (Port::B, 0, Mode::Copy)]);
+}
+
+#[test]
+fn port_without_native_xdp_gets_generic_copy_mode_and_works() {
+    let net = Net::with_bridges();
+    let gateway = Gateway::start(&net, Sizes::default(), forward);
+    for queue in &gateway.queues {
+        assert_eq!(queue.mode, Mode::GenericCopy);
+    }
+    for port in Port::BOTH {
+        let (sender, capture) = (net.host(port).sender(), net.host(port.other()).capture());
+        cross(&sender, &capture, 1_000);
+    }
+    assert_eq!(gateway.stop().judged, [1_000, 1_000]);
+}
+
+#[test]
+fn port_that_is_down_at_start_works_once_it_is_up() {
+    let net = Net::new(1);
+    net.in_gateway_ip(&["link", "set", "g0", "down"]);
+    let gateway = Gateway::start(&net, Sizes::default(), forward);
+    net.in_gateway_ip(&["link", "set", "g0", "up"]);
+    for port in Port::BOTH {
+        let (sender, capture) = (net.host(port).sender(), net.host(port.other()).capture());
+        cross(&sender, &capture, 100);
+    }
+    assert_eq!(gateway.stop().judged, [100, 100]);
+}
+
+#[test]
+fn card_that_hides_vlan_tags_is_refused() {
+    let net = Net::new(1);
+    let ports = net.ports().map(|port| Interface { hardware: true, ..port });
+    let refusals = net.in_gateway(|| open(&ports, Sizes::default())).unwrap_err();
+    let texts: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+    let expected = ["g0", "g1"].map(|port| {
+        format!("port `{port}`: the card hides VLAN tags, so they would be lost; turn that off: `ethtool -K {port} rxvlan off`")
+    });
+    assert_eq!(texts, expected);
+    for port in ["g0", "g1"] {
+        net.in_gateway_ethtool(&["-K", port, "rxvlan", "off"]);
+    }
+    assert!(net.in_gateway(|| open(&ports, Sizes::default())).is_ok());
+}
+
+#[test]
+fn interface_of_another_namespace_is_refused() {
+    let net = Net::new(1);
+    let ports = net.ports().map(|port| Interface { index: port.index + 100, ..port });
+    let refusals = net.in_gateway(|| open(&ports, Sizes::default())).unwrap_err();
+    assert_eq!(
+        refusals[0].to_string(),
+        "port `g0`: `/sys` belongs to another network namespace; start inside the namespace with `ip netns exec`, which mounts the right one"
+    );
 }
 
 #[test]
@@ -175,11 +230,11 @@ fn deleting_a_port_under_load_ends_nothing_but_the_traffic() {
         }
         gateway.wait_for(Port::A, 1_000);
         gateway.wait_for(Port::B, 1_000);
-        net.delete_port("g1");
+        net.in_gateway_ip(&["link", "delete", "g1"]);
         // The other port is served on: its frames have nowhere to go, and the worker knows.
         let before = gateway.judged(Port::A);
         gateway.wait_for(Port::A, before + 10_000);
-        net.delete_port("g0");
+        net.in_gateway_ip(&["link", "delete", "g0"]);
     });
     let stopped = gateway.stop();
     assert!(stopped.judged[0] >= 11_000);
@@ -194,7 +249,7 @@ fn idle_and_orphaned_devices_sleep() {
     let device = &mut opened.devices[0];
     for deleted in [None, Some("g0"), Some("g1")] {
         if let Some(port) = deleted {
-            net.delete_port(port);
+            net.in_gateway_ip(&["link", "delete", port]);
         }
         // The first sleep may end early: that is how the device learns that a port is gone.
         device.wait(Duration::from_millis(1));

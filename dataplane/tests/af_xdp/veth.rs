@@ -54,6 +54,18 @@ impl Net {
         net
     }
 
+    /// A network whose gateway ports are bridges, in front of the veth pairs: an interface without native XDP.
+    pub(crate) fn with_bridges() -> Self {
+        let net = Self::new(1);
+        for (port, inner) in [("g0", "inner0"), ("g1", "inner1")] {
+            net.in_gateway_ip(&["link", "set", port, "name", inner]);
+            net.in_gateway_ip(&["link", "add", port, "mtu", "1500", "type", "bridge"]);
+            net.in_gateway_ip(&["link", "set", inner, "up", "master", port]);
+            net.in_gateway_ip(&["link", "set", port, "up"]);
+        }
+        net
+    }
+
     /// Does `work` on a thread in the gateway's namespace.
     pub(crate) fn in_gateway<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.gateway.run(work)
@@ -81,9 +93,14 @@ impl Net {
         Capture::start(&self.gateway.name, port)
     }
 
-    /// Deletes a gateway port, and with it the host's end.
-    pub(crate) fn delete_port(&self, name: &str) {
-        ip(&["-n", &self.gateway.name, "link", "delete", name]);
+    /// `ip` with these words in the gateway's namespace.
+    pub(crate) fn in_gateway_ip(&self, words: &[&str]) {
+        ip(&[&["-n", &self.gateway.name], words].concat());
+    }
+
+    /// Switches an offload of a gateway port.
+    pub(crate) fn in_gateway_ethtool(&self, words: &[&str]) {
+        run(&[&["ip", "netns", "exec", &self.gateway.name, "ethtool"], words].concat());
     }
 
     fn connect(&self, port: &str, host: &Namespace) {
@@ -100,7 +117,7 @@ impl Net {
         // A veth end without NAPI receives by a queue that it shares with everything else on the same core, and under other
         // load loses frames there. It takes a ring of its own when it may aggregate and the sender does not segment.
         run(&["ip", "netns", "exec", host_name, "ethtool", "-K", "host", "gro", "on"]);
-        run(&["ip", "netns", "exec", gateway, "ethtool", "-K", port, "tso", "off"]);
+        self.in_gateway_ethtool(&["-K", port, "tso", "off"]);
     }
 }
 
