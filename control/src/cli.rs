@@ -6,9 +6,13 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{check, control, dataplane, status, trace, version};
 
+const EXIT_STATUS: &str = "\
+Exit status: 0 when all is well, 1 when something is wrong and was said, 2 when the command line or the path given to \
+`check` is. `trace` ends with 0 whatever the verdict.";
+
 /// A gateway that judges packets by label policy.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ravelin", version, max_term_width = 100)]
+#[command(name = "ravelin", version, max_term_width = 100, after_help = EXIT_STATUS)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use classifier::image::{Image, ImageBytes};
 
-/// Generations kept. A record older than these is written with numbers.
+/// Generations kept, and the disk space they may take in bytes; the newest is kept in any case. A record older than these
+/// is written with numbers.
 const KEPT_MAX: usize = 64;
+const KEPT_BYTES_MAX: u64 = 1 << 30;
 /// Images held in memory by a reader; records come in few generations at a time.
 const CACHED_MAX: usize = 4;
 
@@ -38,17 +40,19 @@ impl Images {
         file.write_all(image.bytes())?;
         file.sync_all()?;
         fs::rename(&new, self.path(image.generation()))?;
-        let generations = self.generations();
-        let too_many = generations.len().saturating_sub(KEPT_MAX);
-        for generation in generations.iter().take(too_many) {
-            self.forget(*generation);
-        }
+        self.forget_old(KEPT_BYTES_MAX);
         Ok(())
     }
 
     /// Removes one; nothing depends on its success.
     pub fn forget(&self, generation: u64) {
         let _ = fs::remove_file(self.path(generation));
+    }
+
+    /// Whether the image of `generation` is here, whole or not.
+    #[must_use]
+    pub fn has(&self, generation: u64) -> bool {
+        self.path(generation).exists()
     }
 
     /// The image of `generation`, if it is here and whole.
@@ -63,6 +67,18 @@ impl Images {
     #[must_use]
     pub fn newest(&self) -> u64 {
         self.generations().last().copied().unwrap_or(0)
+    }
+
+    /// From the newest on, those that fit stay.
+    fn forget_old(&self, bytes_max: u64) {
+        let mut bytes = 0;
+        for (position, generation) in self.generations().into_iter().rev().enumerate() {
+            let length = fs::metadata(self.path(generation)).map_or(0, |metadata| metadata.len());
+            bytes += length;
+            if position > 0 && (position >= KEPT_MAX || bytes > bytes_max) {
+                self.forget(generation);
+            }
+        }
     }
 
     fn generations(&self) -> Vec<u64> {
@@ -148,6 +164,20 @@ mod tests {
         }
         assert_eq!(images.generations().first(), Some(&3));
         assert_eq!(images.newest(), KEPT_MAX as u64 + 2);
+    }
+
+    #[test]
+    fn the_oldest_go_when_they_take_too_much_space_and_the_newest_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        for generation in 1..=4 {
+            images.keep(&image(generation)).unwrap();
+        }
+        let length = image(1).bytes().len() as u64;
+        images.forget_old(2 * length);
+        assert_eq!(images.generations(), [3, 4]);
+        images.forget_old(0);
+        assert_eq!(images.generations(), [4]);
     }
 
     fn image(generation: u64) -> Image {

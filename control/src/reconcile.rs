@@ -76,7 +76,7 @@ impl Reconciler {
         }
         let (lists, sources) = loaded.files.into_iter().partition(|file| is_list(file));
         self.report.change(|report| {
-            let (at, findings) = (now.to_string(), diagnostic::to_json(&findings));
+            let (at, findings) = (format!("{now:.3}"), diagnostic::to_json(&findings));
             report.last_load = Some(LoadReport { at, accepted, findings });
             if accepted {
                 report.policy.sources = sources;
@@ -125,6 +125,9 @@ impl Reconciler {
     fn try_reconcile(&mut self) -> Result<DataplaneStatus, HandoverError> {
         let status = self.dataplane.status()?;
         let in_force = status.generation();
+        if in_force.is_some_and(|generation| !self.images.has(generation)) {
+            self.keep(&self.dataplane.image()?);
+        }
         if self.desired.is_none() || (in_force.is_some() && in_force == self.settled) {
             return Ok(status);
         }

@@ -178,3 +178,56 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_connects_gets_the_report() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let shared = SharedReport::new(report());
+        let _socket = ReportSocket::serve(&path, shared.clone(), Arc::default()).unwrap();
+        assert_eq!(ask(&path).unwrap()["gateway"], "gw1");
+        shared.change(|report| report.policy.generation = Some(7));
+        let asked = ask(&path).unwrap();
+        assert_eq!(asked["policy"]["generation"], 7);
+        assert_eq!(asked["lastLoad"], Value::Null);
+        assert_eq!(asked["flowLog"]["lost"], 0);
+    }
+
+    #[test]
+    fn a_second_daemon_is_refused_and_a_stale_socket_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let serve = || ReportSocket::serve(&path, SharedReport::new(report()), Arc::default());
+        let first = serve().unwrap();
+        assert_eq!(serve().unwrap_err().to_string(), "another daemon is answering there");
+        drop(first);
+        drop(UnixListener::bind(&path).unwrap());
+        serve().unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("precious");
+        fs::write(&path, "precious").unwrap();
+        let refused = ReportSocket::serve(&path, SharedReport::new(report()), Arc::default());
+        assert_eq!(refused.unwrap_err().to_string(), "there is a file that is not a socket");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    fn report() -> Report {
+        Report {
+            schema: 1,
+            version: "0",
+            gateway: "gw1".to_owned(),
+            policy: PolicyReport::default(),
+            last_load: None,
+            dataplane: DataplaneReport::default(),
+            flow_log: FlowLogState::default(),
+        }
+    }
+}
