@@ -12,6 +12,9 @@ use crate::spool::SpoolLimits;
 
 const MEBIBYTE: u64 = 1 << 20;
 
+/// Entries of a ring, where there are frames enough for it.
+const RING_DEFAULT: u32 = 2048;
+
 /// Takes frames from two ports, judges each by the policy image in force, and forwards or drops it.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ravelin-dataplane", version, max_term_width = 100)]
@@ -47,13 +50,12 @@ pub struct Flags {
 
     /// Frames of packet memory for each queue of each port
     #[arg(long, value_name = "N", default_value_t = 4096,
-          value_parser = clap::value_parser!(u32).range(256..=1_048_576))]
+          value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     frames_per_queue: u32,
 
-    /// Entries of each ring of a queue, a power of two
-    #[arg(long, value_name = "N", default_value_t = 2048,
-          value_parser = clap::value_parser!(u32).range(128..=65_536))]
-    ring_entries: u32,
+    /// Entries of each ring of a queue, a power of two; by default as many as there are frames, at most 2048
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=65_536))]
+    ring_entries: Option<u32>,
 
     /// Largest policy image that is taken
     #[arg(long, value_name = "MIB", default_value_t = 256,
@@ -185,7 +187,9 @@ impl Settings {
                 cores: flags.cores,
                 flows_max: flags.flows_max,
                 frames_per_queue: flags.frames_per_queue,
-                ring_entries: flags.ring_entries,
+                ring_entries: flags
+                    .ring_entries
+                    .unwrap_or_else(|| ring_for(flags.frames_per_queue)),
                 image_bytes_max: flags.image_max_mib as usize * (1 << 20),
                 spool: spool_limits(flags.spool_max_mib, flags.spool_segment_mib),
                 records_waiting_max: flags.records_waiting_max as usize,
@@ -193,6 +197,12 @@ impl Settings {
             Ok(_) | Err(()) => Err(refusals),
         }
     }
+}
+
+/// A larger ring than there are frames would never fill; a larger one than the default only delays.
+fn ring_for(frames: u32) -> u32 {
+    let power = 1 << frames.max(1).ilog2();
+    RING_DEFAULT.min(power)
 }
 
 fn spool_limits(max_mib: u32, segment_mib: u32) -> SpoolLimits {
@@ -282,6 +292,14 @@ mod tests {
         assert!(!outside.pass_non_ip && !inside.pass_non_ip);
         assert_eq!(settings.control_uid, None);
         assert_eq!(settings.spool, SpoolLimits { segment_records: 65_536, segments_max: 16 });
+    }
+
+    #[test]
+    fn rings_are_no_larger_than_there_are_frames() {
+        for (frames, ring) in [("64", 64), ("100", 64), ("2048", 2048), ("1048576", 2048)] {
+            assert_eq!(settings(&["--frames-per-queue", frames]).unwrap().ring_entries, ring);
+        }
+        assert_eq!(settings(&["--ring-entries", "512"]).unwrap().ring_entries, 512);
     }
 
     #[test]
