@@ -116,6 +116,7 @@ struct Loop {
 impl Loop {
     #[expect(clippy::disallowed_methods, reason = "the daemon's loop is where its time comes from")]
     fn run(mut self, events: &Receiver<Event>) {
+        self.watch.update(&self.watched());
         self.load();
         let mut next_look = Instant::now() + self.reconcile();
         loop {
