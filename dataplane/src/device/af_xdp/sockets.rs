@@ -9,6 +9,7 @@ use std::{io, thread};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::sockopt::{set_socket_send_buffer_size_force, xdp_options};
 use rustix::net::xdp::XdpOptionsFlags;
+use tracing::debug;
 use xsk_rs::config::{
     BindFlags, FrameSize, Interface as Device, LibxdpFlags, QueueSize, SocketConfig, UmemConfig,
     XDP_UMEM_MIN_CHUNK_SIZE,
@@ -56,9 +57,12 @@ pub(super) fn open(
     sizes: Sizes,
 ) -> Result<(AfXdpDevice, [Queue; 2]), Refusal> {
     let native = attachments.iter().all(Attachment::is_native);
-    let zero_copy =
-        if native { try_open(ports, number, sizes, BindFlags::XDP_ZEROCOPY).ok() } else { None };
-    let memory = match zero_copy {
+    let zero_copy = native.then(|| {
+        try_open(ports, number, sizes, BindFlags::XDP_ZEROCOPY)
+            .inspect_err(|why| debug!(queue = number, "no zero-copy: {why}"))
+            .ok()
+    });
+    let memory = match zero_copy.flatten() {
         Some(memory) => memory,
         None => try_open(ports, number, sizes, BindFlags::XDP_COPY)?,
     };
