@@ -1,6 +1,7 @@
 //! Who tries what, and what should come of it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use classifier::packet::IpVersion::{self, V4, V6};
@@ -101,16 +102,15 @@ pub(crate) fn one(
     Ok(())
 }
 
-/// Starts the servers of both sides and waits until they answer on their own machines.
-pub(crate) fn start_servers(lab: &Lab, keep: bool) -> Result<Vec<Process>, Failure> {
+/// Starts the servers of both sides and waits until they answer on their own machines. Their output goes to `logs`.
+pub(crate) fn start_servers(lab: &Lab, logs: &Path, keep: bool) -> Result<Vec<Process>, Failure> {
     let program = std::env::current_exe().during("find this program")?;
     let leash = if keep { Leash::Loose } else { Leash::Tight };
     let mut servers = Vec::new();
     for host in lab.hosts() {
         let name = format!("servers-{}", host.name);
-        let logs = std::env::temp_dir();
         let space = &host.namespace;
-        servers.push(Process::start(space, &name, &program, &["--serve"], &logs, leash)?);
+        servers.push(Process::start(space, &name, &program, &["--serve"], logs, leash)?);
         let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let up = || attempt(host, here, SSH, SILENCE).ok().filter(|seen| *seen == Seen::Answered);
         let doing = format!("start servers on {}", host.name);

@@ -47,8 +47,8 @@ fn demonstrate(keep: bool) -> Result<bool, Failure> {
         "Ravelin: real packets, judged by a real gateway. Everything happens in network namespaces.\n"
     );
     let mut lab = Lab::new()?;
-    let mut servers = attempts::start_servers(&lab, keep)?;
     let mut gateway = Gateway::new(&lab, &SITE)?;
+    let mut servers = attempts::start_servers(&lab, gateway.directory(), keep)?;
     if keep {
         gateway = gateway.on_a_loose_leash();
     }

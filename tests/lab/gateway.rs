@@ -262,6 +262,12 @@ impl<'lab> Gateway<'lab> {
         (ids, self.directory.path().to_owned())
     }
 
+    /// Where all of this gateway is: settings, policies, state, logs.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// A file of this gateway.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

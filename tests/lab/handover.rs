@@ -76,7 +76,7 @@ impl Status {
     pub fn balance(&self) -> Result<(u64, u64), Failure> {
         let dropped = DropReason::ALL.into_iter().map(|reason| self.dropped(reason.name()));
         let dropped: u64 = dropped.sum::<Result<u64, Failure>>()?;
-        Ok((self.sum(".received")?, self.sum(".forwarded")? + dropped))
+        Ok((self.sum(".received.packets")?, self.sum(".forwarded.packets")? + dropped))
     }
 
     /// The sum of the numbers whose keys end like this, of which there must be one for each port.
