@@ -57,47 +57,56 @@ pub(super) fn open(
     sizes: Sizes,
 ) -> Result<(AfXdpDevice, [Queue; 2]), Refusal> {
     let native = attachments.iter().all(Attachment::is_native);
-    let zero_copy = native.then(|| {
-        try_open(ports, number, sizes, BindFlags::XDP_ZEROCOPY)
-            .inspect_err(|why| debug!(queue = number, "no zero-copy: {why}"))
-            .ok()
-    });
-    let memory = match zero_copy.flatten() {
-        Some(memory) => memory,
-        None => try_open(ports, number, sizes, BindFlags::XDP_COPY)?,
-    };
-    let Memory { umem, huge_pages, frame_bytes, sockets: [a, b] } = memory;
+    let (memory, sockets) = open_pair(ports, number, sizes, native)?;
+    let PacketMemory { umem, frames: _, huge_pages, frame_bytes } = memory;
+    let [a, b] = &sockets;
     let [attachment_a, attachment_b] = attachments;
     let [port_a, port_b] = ports;
-    let queue_a = direct(port_a, Port::A, attachment_a, number, &a, huge_pages)?;
-    let queue_b = direct(port_b, Port::B, attachment_b, number, &b, huge_pages)?;
-    let device = AfXdpDevice::new(umem, frame_bytes, sizes, [a, b]);
+    let queue_a = direct(port_a, Port::A, attachment_a, number, a, huge_pages)?;
+    let queue_b = direct(port_b, Port::B, attachment_b, number, b, huge_pages)?;
+    let device = AfXdpDevice::new(umem, frame_bytes, sizes, sockets);
     Ok((device, [queue_a, queue_b]))
 }
 
-/// Packet memory with its two sockets.
-struct Memory {
-    umem: Umem,
-    huge_pages: bool,
-    frame_bytes: u32,
-    sockets: [PortSocket; 2],
-}
-
-/// The second socket takes over the mode of the first, because they share memory: both or neither are zero-copy.
-fn try_open(
+/// Memory with a socket on either port. The second socket takes over the mode of the first, because they share memory:
+/// both or neither are zero-copy.
+fn open_pair(
     ports: &[Interface; 2],
     number: u32,
     sizes: Sizes,
-    mode: BindFlags,
-) -> Result<Memory, Refusal> {
+    try_zero_copy: bool,
+) -> Result<(PacketMemory, [PortSocket; 2]), Refusal> {
     let [a, b] = ports;
-    let frame_bytes = frame_bytes(a.mtu.max(b.mtu));
-    let (umem, frames, huge_pages) = packet_memory(frame_bytes, sizes)?;
-    let mut own = frames.chunks(sizes.frames as usize);
-    let mut open =
-        |port| open_socket(port, number, sizes, mode, &umem, own.next().unwrap_or_default());
-    let sockets = [open(a)?, open(b)?];
-    Ok(Memory { umem, huge_pages, frame_bytes, sockets })
+    let memory = PacketMemory::new(frame_bytes(a.mtu.max(b.mtu)), sizes)?;
+    let open = |port, mode, home| open_socket(port, number, sizes, mode, &memory.umem, home);
+    let (home_a, home_b) = memory.frames.split_at(sizes.frames as usize);
+    if try_zero_copy {
+        match open(a, BindFlags::XDP_ZEROCOPY, home_a) {
+            Ok(first) => match open(b, BindFlags::XDP_ZEROCOPY, home_b) {
+                Ok(second) => return Ok((memory, [first, second])),
+                Err(why) => {
+                    debug!(queue = number, "no zero-copy: {why}");
+                    drop(first);
+                    // The memory is marked by its first socket for good.
+                    return open_pair(ports, number, sizes, false);
+                }
+            },
+            // The memory is as before. It is not made anew, because the kernel lets go of the old one only later, and
+            // there might not be huge pages enough for both.
+            Err(why) => debug!(queue = number, "no zero-copy: {why}"),
+        }
+    }
+    let sockets = [open(a, BindFlags::XDP_COPY, home_a)?, open(b, BindFlags::XDP_COPY, home_b)?];
+    Ok((memory, sockets))
+}
+
+/// The memory that frames lie in.
+struct PacketMemory {
+    umem: Umem,
+    /// The first port's frames, then as many of the second's.
+    frames: Vec<FrameDesc>,
+    huge_pages: bool,
+    frame_bytes: u32,
 }
 
 /// Bytes of a frame of packet memory, a power of two: the packet must fit behind the head room.
@@ -106,32 +115,37 @@ fn frame_bytes(mtu: u32) -> u32 {
     needed.next_power_of_two().max(XDP_UMEM_MIN_CHUNK_SIZE)
 }
 
-/// The memory, its frames, and whether it is on huge pages.
-fn packet_memory(frame_bytes: u32, sizes: Sizes) -> Result<(Umem, Vec<FrameDesc>, bool), Refusal> {
-    let setting = |error: &dyn Error| Refusal::Setting { reason: error.to_string() };
-    let ring = QueueSize::new(sizes.ring).map_err(|error| setting(&error))?;
-    let config = UmemConfig::builder()
-        .frame_size(FrameSize::new(frame_bytes).map_err(|error| setting(&error))?)
-        .fill_queue_size(ring)
-        .comp_queue_size(ring)
-        .build()
-        .map_err(|error| setting(&error))?;
-    let too_many =
-        || Refusal::Setting { reason: format!("`--frames-per-queue {}`: too many", sizes.frames) };
-    let count = sizes.frames.checked_mul(2).and_then(NonZeroU32::new).ok_or_else(too_many)?;
-    let bytes = u64::from(count.get()) * u64::from(frame_bytes);
-    if bytes % HUGE_PAGE_BYTES == 0
-        && let Ok((umem, frames)) = Umem::new(config, count, true)
-    {
-        return Ok((umem, frames, true));
+impl PacketMemory {
+    /// On huge pages if there are enough.
+    fn new(frame_bytes: u32, sizes: Sizes) -> Result<Self, Refusal> {
+        let setting = |error: &dyn Error| Refusal::Setting { reason: error.to_string() };
+        let ring = QueueSize::new(sizes.ring).map_err(|error| setting(&error))?;
+        let config = UmemConfig::builder()
+            .frame_size(FrameSize::new(frame_bytes).map_err(|error| setting(&error))?)
+            .fill_queue_size(ring)
+            .comp_queue_size(ring)
+            .build()
+            .map_err(|error| setting(&error))?;
+        let reason = || format!("`--frames-per-queue {}`: too many", sizes.frames);
+        let count = sizes.frames.checked_mul(2).and_then(NonZeroU32::new);
+        let count = count.ok_or_else(|| Refusal::Setting { reason: reason() })?;
+        let bytes = u64::from(count.get()) * u64::from(frame_bytes);
+        if bytes.is_multiple_of(HUGE_PAGE_BYTES)
+            && let Ok((umem, frames)) = Umem::new(config, count, true)
+        {
+            return Ok(Self { umem, frames, huge_pages: true, frame_bytes });
+        }
+        let (umem, frames) =
+            Umem::new(config, count, false).map_err(|error| no_memory(bytes, &error))?;
+        Ok(Self { umem, frames, huge_pages: false, frame_bytes })
     }
-    let (umem, frames) = Umem::new(config, count, false).map_err(|error| {
-        let cause = os_error(&error);
-        let limit = cause.as_ref().is_some_and(|cause| cause.raw_os_error() == Some(libc::ENOBUFS));
-        let reason = cause.map_or_else(|| error.to_string(), |cause| cause.to_string());
-        Refusal::PacketMemory { bytes, reason, limit }
-    })?;
-    Ok((umem, frames, false))
+}
+
+fn no_memory(bytes: u64, error: &dyn Error) -> Refusal {
+    let cause = os_error(error);
+    let limit = cause.as_ref().is_some_and(|cause| cause.raw_os_error() == Some(libc::ENOBUFS));
+    let reason = cause.map_or_else(|| error.to_string(), |cause| cause.to_string());
+    Refusal::PacketMemory { bytes, reason, limit }
 }
 
 fn open_socket(
