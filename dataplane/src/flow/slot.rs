@@ -77,11 +77,7 @@ impl Slot {
                 *word = atomic.load(Ordering::Relaxed);
             }
             let epoch = self.epoch.load(Ordering::Relaxed);
-            fence(Ordering::Acquire);
-            let meta = Meta(self.meta.load(Ordering::Relaxed));
-            if meta.version() != before.version() {
-                continue;
-            }
+            let Some(meta) = self.unchanged_since(before) else { continue };
             let [.., last] = &mut words;
             let opened_by = if *last & OPENED_BY_SECOND == 0 { End::First } else { End::Second };
             *last &= !OPENED_BY_SECOND;
@@ -89,6 +85,13 @@ impl Slot {
             return (words == key.0).then_some(Tenant { meta, state, opened_by, epoch });
         }
         None
+    }
+
+    /// What the slot says now, if nobody has written it since it said `before`: what was read in between is one flow's.
+    fn unchanged_since(&self, before: Meta) -> Option<Meta> {
+        fence(Ordering::Acquire);
+        let now = Meta(self.meta.load(Ordering::Relaxed));
+        (now.version() == before.version()).then_some(now)
     }
 
     /// Notes a packet of the flow that was read as `seen`: its state goes on as `advance` says.
@@ -296,6 +299,50 @@ mod tests {
         slot.touch(stale, at(10_000), |_| State::Closing);
         assert!(slot.claim_tenant(stale).is_none());
         assert_eq!(slot.read(&other), Some(before));
+    }
+
+    #[test]
+    fn reading_holds_while_packets_come_and_not_when_the_slot_is_written() {
+        let slot = settled(State::Udp, at(0));
+        let before = slot.meta();
+        slot.touch(before, at(1_000), |_| State::Other);
+        assert_eq!(slot.unchanged_since(before).and_then(Meta::state), Some(State::Other));
+        let claim = slot.claim(slot.meta()).unwrap();
+        assert_eq!(slot.unchanged_since(before), None, "it is being written");
+        claim.settle(&KEY, End::First, 8, State::Udp, at(0));
+        assert_eq!(slot.unchanged_since(before), None, "it was written");
+    }
+
+    #[test]
+    fn reader_never_sees_a_slot_half_written() {
+        const ROUNDS: u64 = 200_000;
+        const HITS: u64 = 1_000;
+        let slot = Slot::free();
+        let hits = AtomicU64::new(0);
+        let keys = [KEY, FlowKey([1, 2, 3, 4, 5, 7])];
+        let write = |round: u64| {
+            let claim = slot.claim(slot.meta()).unwrap();
+            if round.is_multiple_of(2) {
+                claim.settle(&keys[0], End::First, 0, State::Udp, at(0));
+            } else {
+                claim.settle(&keys[1], End::Second, 1, State::Query, at(1));
+            }
+            (0..round % 16).for_each(|_| std::hint::spin_loop());
+        };
+        // The two may run in turns only: it goes on until the reader had some.
+        let enough = |round: u64| round >= ROUNDS && hits.load(Ordering::Relaxed) >= HITS;
+        std::thread::scope(|scope| {
+            let writer =
+                scope.spawn(|| (0..u64::MAX).take_while(|round| !enough(*round)).for_each(write));
+            while !writer.is_finished() {
+                if let Some(tenant) = slot.read(&keys[0]) {
+                    let Tenant { meta, state, opened_by, epoch } = tenant;
+                    assert_eq!((state, opened_by, epoch), (State::Udp, End::First, 0));
+                    assert_eq!(meta.time(), 0);
+                    hits.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
     }
 
     #[test]

@@ -205,25 +205,54 @@ fn no_reader_sees_a_mixture_of_two_flows() {
     assert_eq!(table.live(), live as u64, "each flow is there once, and counted");
 }
 
+/// The steps of two admissions interleaved by hand: each looked before the other had inserted.
+#[test]
+fn double_admission_is_withdrawn_whoever_notices_first() {
+    for first_to_notice in [0, 1] {
+        let table = table();
+        let address = table.address(&key(1));
+        let places = [0, 1].map(|_| table.occupy(&address, &key(1), OPENED, at(0)).unwrap().0);
+        assert_eq!(table.live(), 2);
+        let mut sum = Admitted::default();
+        for worker in [first_to_notice, 1 - first_to_notice] {
+            let admitted = table.withdraw_double(&address, &key(1), places[worker], 0);
+            sum.started += admitted.started;
+            sum.ended += admitted.ended;
+        }
+        assert_eq!((table.live(), sum.started - sum.ended), (1, 1), "{sum:?}");
+        assert!(table.find(&key(1), at(0)).is_some());
+    }
+}
+
 #[test]
 fn two_workers_that_admit_the_same_flow_leave_one() {
-    let table = FlowTable::new(1 << 12, RandomState::new());
-    let balance = || {
+    const ROUNDS: u64 = 1_000;
+    let table = FlowTable::new(1 << 14, RandomState::new());
+    let reached = [AtomicU64::new(0), AtomicU64::new(0)];
+    let work = |me: usize| {
         let mut sum = Admitted::default();
-        for number in 0..2_000 {
+        for number in 1..=ROUNDS {
+            reached[me].store(number, Ordering::Release);
+            for spins in 0.. {
+                if reached[1 - me].load(Ordering::Acquire) >= number {
+                    break;
+                }
+                if spins > 10_000 { thread::yield_now() } else { std::hint::spin_loop() }
+            }
+            // One of them starts a little later, each time by another little.
+            (0..number % 32 * me as u64).for_each(|_| std::hint::spin_loop());
             let Admitted { started, ended } = table.admit(&key(number), OPENED, at(0)).unwrap();
             sum.started += started;
             sum.ended += ended;
         }
         sum
     };
-    let sums = thread::scope(|scope| {
-        let workers = [scope.spawn(balance), scope.spawn(balance)];
+    let [a, b] = thread::scope(|scope| {
+        let workers = [scope.spawn(|| work(0)), scope.spawn(|| work(1))];
         workers.map(|worker| worker.join().unwrap())
     });
-    let [a, b] = sums;
-    assert_eq!(a.started + b.started - a.ended - b.ended, 2_000);
-    assert_eq!(table.live(), 2_000);
+    assert_eq!(table.live(), ROUNDS, "one place for each flow");
+    assert_eq!(a.started + b.started - a.ended - b.ended, ROUNDS);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use classifier::packet::protocol;
 use classifier::record::RecordKind;
 use dataplane::device::Port;
 use dataplane::disposition::{Disposition, DropReason};
+use dataplane::flow::FlowKey;
 use dataplane::parse::{Parsed, parse};
 
 use crate::support::frames::{ACK, Layer, SYN, tagged};
@@ -69,6 +70,10 @@ fn flow_that_keeps_its_permission_goes_on() {
             let counters = gate.counters();
             assert_eq!((counters.flows_started, counters.flows_cut), (1, 0));
             assert!(gate.next_record().is_none(), "nothing started, nothing was cut");
+            let Ok(Parsed::Ip(opening)) = parse(&frames[0]) else { panic!("not judged") };
+            let (key, _) = FlowKey::of(&opening, Port::A).unwrap();
+            let flow = gate.flows.find(&key, gate.now.into()).unwrap();
+            assert_eq!(flow.epoch(), 2, "judged again once, not for each packet");
         }
     }
 }
