@@ -11,3 +11,4 @@ pub mod record;
 pub mod reference;
 pub mod resource;
 pub mod selector;
+pub mod space;

@@ -26,7 +26,7 @@ const KNOWN_FLAGS: u32 = (1 << 12) - 1;
 /// 3 to 5 source match sets: selector, nets, notNets · 6 to 8 the same for the destination · 9 to 12 first port range of
 /// source ports, source notPorts, destination ports, destination notPorts · 13, 14 their counts, two in a word ·
 /// 15 Str text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct RuleWords(pub(crate) [u32; RULE_WORDS]);
 
 /// What a rule asks of one peer's address.
@@ -207,6 +207,43 @@ impl RuleWords {
             return Some(Mismatch::DestinationNets);
         }
         self.port_mismatch(packet, port_ranges)
+    }
+
+    /// Whether the fields about addresses match; the same as in `mismatch`.
+    pub(crate) fn admits_addresses(&self, source_sets: &[u64], destination_sets: &[u64]) -> bool {
+        let flags = self.0[0];
+        in_selector_set(source_sets, self.0[3], flags & SOURCE_SET_NEGATED != 0)
+            && in_selector_set(destination_sets, self.0[6], flags & DESTINATION_SET_NEGATED != 0)
+            && in_nets(source_sets, self.0[4], self.0[5])
+            && in_nets(destination_sets, self.0[7], self.0[8])
+    }
+
+    /// Whether the rule is about packets of the family.
+    pub(crate) fn is_about(&self, version: IpVersion) -> bool {
+        let family = match version {
+            IpVersion::V4 => MATCHES_V4,
+            IpVersion::V6 => MATCHES_V6,
+        };
+        self.0[0] & family != 0
+    }
+
+    /// `protocol` and `notProtocol`.
+    pub(crate) fn protocols(&self) -> [Option<u8>; 2] {
+        let [protocol, not_protocol, ..] = self.0[1].to_le_bytes();
+        [self.flagged(PROTOCOL, protocol), self.flagged(NOT_PROTOCOL, not_protocol)]
+    }
+
+    /// `icmp` and `notICMP`: type, and code where one is asked for.
+    pub(crate) fn icmp(&self) -> [Option<(u8, Option<u8>)>; 2] {
+        let [kind, code, not_kind, not_code] = self.0[2].to_le_bytes();
+        let message = |bit, kind, code_bit, code| {
+            self.flagged(bit, kind).map(|kind| (kind, self.flagged(code_bit, code)))
+        };
+        [message(ICMP, kind, ICMP_CODE, code), message(NOT_ICMP, not_kind, NOT_ICMP_CODE, not_code)]
+    }
+
+    fn flagged(&self, bit: u32, value: u8) -> Option<u8> {
+        (self.0[0] & bit != 0).then_some(value)
     }
 
     fn header_mismatch(&self, packet: &PacketKey) -> Option<Mismatch> {

@@ -1,7 +1,10 @@
 //! The tables of an image, and the two things asked of them: a decision, and names.
 
+mod classes;
+
 use std::net::IpAddr;
 
+pub(crate) use self::classes::ClassTier;
 use super::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, Layout, NONE, Section};
 use super::rule::{Candidate, RULE_WORDS, RuleWords, direction_word};
 use super::trace::{Observer, Silent};
@@ -210,7 +213,7 @@ impl<'a> View<'a> {
     }
 
     /// The class of an address: one search in a table of disjoint pieces.
-    fn class_of(&self, address: IpAddr) -> u32 {
+    pub(crate) fn class_of(&self, address: IpAddr) -> u32 {
         match address {
             IpAddr::V4(address) => {
                 let piece = piece_of(self.v4_starts, &u32::from(address));
@@ -237,14 +240,7 @@ impl<'a> View<'a> {
                 self.v6_names.get(piece_of(self.v6_starts, &halves(u128::from(address))))
             }
         };
-        let [kind, name, first, end] = self.objects.get(*object? as usize).copied()?;
-        let kind = if kind == 0 { ObjectKind::GlobalNetworkSet } else { ObjectKind::HostEndpoint };
-        Some(ObjectInfo {
-            kind,
-            name: self.string(name),
-            labels: range(self.labels, [first, end]),
-            view: *self,
-        })
+        self.object(*object?)
     }
 
     /// The rule behind a reference; `None` when this image has no such rule.
@@ -332,4 +328,9 @@ pub(crate) fn halves(address: u128) -> [u64; 2] {
     let (high, low) = bytes.split_at(8);
     let half = |part: &[u8]| part.try_into().map_or(0, u64::from_be_bytes);
     [half(high), half(low)]
+}
+
+/// The number behind an IPv6 address of the table.
+fn halves_joined([high, low]: [u64; 2]) -> u128 {
+    u128::from(high) << 64 | u128::from(low)
 }

@@ -114,7 +114,7 @@ fn rules(rng: &mut Rng, size: Size) -> Vec<Rule> {
     (0..count).map(|_| rule(rng)).collect()
 }
 
-fn rule(rng: &mut Rng) -> Rule {
+pub(crate) fn rule(rng: &mut Rng) -> Rule {
     let actions =
         [Action::Allow, Action::Allow, Action::Deny, Action::Deny, Action::Log, Action::Pass];
     let mut rule = Rule::new(pick(rng, &actions));
@@ -197,7 +197,7 @@ fn nets(rng: &mut Rng, family: IpVersion) -> Vec<IpNet> {
     (0..count).map(|_| net(rng, family)).collect()
 }
 
-fn net(rng: &mut Rng, family: IpVersion) -> IpNet {
+pub(crate) fn net(rng: &mut Rng, family: IpVersion) -> IpNet {
     let length = match family {
         IpVersion::V4 => pick(rng, &LENGTHS_V4),
         IpVersion::V6 => pick(rng, &LENGTHS_V6),
@@ -213,7 +213,7 @@ fn anchor(rng: &mut Rng, family: IpVersion) -> IpAddr {
     pick(rng, anchors).parse().unwrap()
 }
 
-fn object(rng: &mut Rng, number: usize) -> Object {
+pub(crate) fn object(rng: &mut Rng, number: usize) -> Object {
     let mut labels = Vec::new();
     for name in LABEL_NAMES {
         if rng.bool() {
@@ -230,7 +230,7 @@ fn object(rng: &mut Rng, number: usize) -> Object {
     Object { kind, name: format!("o{number}"), labels: labels.into_iter().collect(), nets }
 }
 
-fn selector(rng: &mut Rng) -> Selector {
+pub(crate) fn selector(rng: &mut Rng) -> Selector {
     let text = if rng.u8(..20) == 0 { String::new() } else { expression(rng, 2) };
     Selector::parse(&text).unwrap_or_else(|error| panic!("`{text}`: {error:?}"))
 }
@@ -291,6 +291,19 @@ impl Places {
         Self { v4, v6 }
     }
 
+    /// The least address of the family, and all places: every piece of a table of disjoint pieces has one of them.
+    pub(crate) fn all(&self, family: IpVersion) -> Vec<IpAddr> {
+        let (places, zero) = match family {
+            IpVersion::V4 => (&self.v4, Ipv4Addr::UNSPECIFIED.into()),
+            IpVersion::V6 => (&self.v6, Ipv6Addr::UNSPECIFIED.into()),
+        };
+        let mut all = places.clone();
+        all.push(zero);
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     pub(crate) fn packet(&self, rng: &mut Rng) -> PacketKey {
         let family = family(rng);
         let protocol = match rng.u8(..6) {
@@ -342,10 +355,10 @@ fn ends_v6(net: Ipv6Net) -> [Ipv6Addr; 4] {
     [first, last, first.wrapping_sub(1), last.wrapping_add(1)].map(Ipv6Addr::from_bits)
 }
 
-fn family(rng: &mut Rng) -> IpVersion {
+pub(crate) fn family(rng: &mut Rng) -> IpVersion {
     if rng.bool() { IpVersion::V4 } else { IpVersion::V6 }
 }
 
-fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+pub(crate) fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     *rng.choice(choices).unwrap()
 }

@@ -2,12 +2,15 @@
 //!
 //! The seed is printed; `RAVELIN_SEED` repeats a run. A difference is shrunk before it is shown.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers")]
 
 mod coverage;
 mod describe;
 mod generate;
+mod mutate;
+mod packets;
 mod shrink;
+mod space;
 
 use std::io::Write as _;
 
@@ -26,12 +29,7 @@ const PACKETS_PER_SET: u64 = 50;
 
 #[test]
 fn compiled_policy_decides_as_the_reference() {
-    let seed = std::env::var("RAVELIN_SEED").map_or_else(
-        |_| fastrand::u64(..),
-        |text| text.parse().expect("RAVELIN_SEED is a number, as the run that failed printed it"),
-    );
-    say(&format!("differential: RAVELIN_SEED={seed}"));
-    let mut rng = Rng::with_seed(seed);
+    let (seed, mut rng) = seeded("differential");
     let mut coverage = Coverage::default();
     for number in 0..POLICY_SETS {
         let set = generate::policy_set(&mut rng);
@@ -53,6 +51,16 @@ fn compiled_policy_decides_as_the_reference() {
     let pairs = POLICY_SETS * PACKETS_PER_SET;
     say(&format!("differential: {pairs} (policy set, packet) pairs, 0 differences"));
     coverage.assert_complete();
+}
+
+/// A new seed, or the one to repeat, and what it grows.
+fn seeded(test: &str) -> (u64, Rng) {
+    let seed = std::env::var("RAVELIN_SEED").map_or_else(
+        |_| fastrand::u64(..),
+        |text| text.parse().expect("RAVELIN_SEED is a number, as the run that failed printed it"),
+    );
+    say(&format!("{test}: RAVELIN_SEED={seed}"));
+    (seed, Rng::with_seed(seed))
 }
 
 fn differs(set: &PolicySet, packet: &PacketKey, crossing: Crossing) -> bool {

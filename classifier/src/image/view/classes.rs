@@ -1,0 +1,106 @@
+//! What the exact questions ask of an image: classes, pieces and programs instead of single packets.
+
+use super::{ObjectInfo, View, halves_joined, range};
+use crate::decision::{Direction, Reason, RuleRef, Verdict};
+use crate::image::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, NONE};
+use crate::image::rule::{PortList, RuleWords};
+use crate::packet::IpVersion;
+use crate::resource::ObjectKind;
+
+/// A tier of a program: its number and whether its end denies, and the policies that apply.
+#[derive(Clone, Debug)]
+pub(crate) struct ClassTier {
+    pub(crate) tier: u32,
+    pub(crate) denies: bool,
+    pub(crate) rules: Vec<(RuleRef, RuleWords)>,
+}
+
+impl<'a> View<'a> {
+    /// First address, class and naming object (or `NONE`) of each piece of the family, ascending; the first is at 0.
+    pub(crate) fn pieces(&self, version: IpVersion) -> Vec<(u128, u32, u32)> {
+        let (starts, classes, names): (Vec<u128>, _, _) = match version {
+            IpVersion::V4 => (
+                self.v4_starts.iter().map(|start| u128::from(*start)).collect(),
+                self.v4_classes,
+                self.v4_names,
+            ),
+            IpVersion::V6 => (
+                self.v6_starts.iter().map(|start| halves_joined(*start)).collect(),
+                self.v6_classes,
+                self.v6_names,
+            ),
+        };
+        let rest = classes.iter().zip(names);
+        starts.into_iter().zip(rest).map(|(start, (class, name))| (start, *class, *name)).collect()
+    }
+
+    /// The object at a position of the table that `pieces` points into.
+    pub(crate) fn object(&self, object: u32) -> Option<ObjectInfo<'a>> {
+        let [kind, name, first, end] = self.objects.get(object as usize).copied()?;
+        let kind = if kind == 0 { ObjectKind::GlobalNetworkSet } else { ObjectKind::HostEndpoint };
+        let labels = range(self.labels, [first, end]);
+        Some(ObjectInfo { kind, name: self.string(name), labels, view: *self })
+    }
+
+    /// Whether no object covers the class's addresses and no rule names them.
+    pub(crate) fn is_nobody(&self, class: u32) -> bool {
+        self.classes.get(class as usize).is_some_and(|[covered, ..]| *covered == 0)
+            && self.sets_of(class).iter().all(|word| *word == 0)
+    }
+
+    /// The number of the program that judges packets of the class in the direction, or, where none does, the answer.
+    pub(crate) fn program(
+        &self,
+        class: u32,
+        direction: Direction,
+    ) -> Result<u32, (Verdict, Reason)> {
+        let [covered, ingress, egress] =
+            self.classes.get(class as usize).copied().unwrap_or_default();
+        let half = match covered {
+            0 => self.default_half(Reason::Uncovered, FLAG_ALLOW_UNCOVERED),
+            _ => self.default_half(Reason::Unselected, FLAG_ALLOW_UNSELECTED),
+        };
+        let program = if direction == Direction::Ingress { ingress } else { egress };
+        let segments = self.programs.get(program as usize).copied().unwrap_or_default();
+        if covered == 0 || range(self.segments, segments).is_empty() {
+            return Err((half.verdict, half.reason));
+        }
+        Ok(program)
+    }
+
+    /// The tiers of a program with their rules, in the order in which `classify` walks them.
+    pub(crate) fn tiers_of(&self, program: u32) -> Vec<ClassTier> {
+        let segments = self.programs.get(program as usize).copied().unwrap_or_default();
+        let tier = |[tier, first, end]: &[u32; 3]| ClassTier {
+            tier: *tier,
+            denies: self.tiers.get(*tier as usize).is_none_or(|[_, denies]| *denies != 0),
+            rules: range(self.steps, [*first, *end]).iter().flat_map(|s| self.block(*s)).collect(),
+        };
+        range(self.segments, segments).iter().map(tier).collect()
+    }
+
+    fn block(&self, step: u32) -> Vec<(RuleRef, RuleWords)> {
+        let block = self.blocks.get(step as usize).copied();
+        let Some([policy, direction, first, end]) = block else { return Vec::new() };
+        let direction = if direction == 0 { Direction::Egress } else { Direction::Ingress };
+        let rules = range(self.rules, [first, end]).iter().enumerate();
+        let rule = |(index, words): (usize, &_)| {
+            let rule = u32::try_from(index).unwrap_or(NONE);
+            (RuleRef { policy, direction, rule }, RuleWords(*words))
+        };
+        rules.map(rule).collect()
+    }
+
+    /// Whether what the rule asks of addresses is true of every packet from the one class to the other.
+    pub(crate) fn admits(&self, rule: &RuleWords, source: u32, destination: u32) -> bool {
+        rule.admits_addresses(self.sets_of(source), self.sets_of(destination))
+    }
+
+    /// The port ranges of a list, first and last.
+    pub(crate) fn ports(&self, list: PortList) -> impl Iterator<Item = (u16, u16)> + use<'a> {
+        let end = list.first.saturating_add(list.count.into());
+        let half = |word: u32| u16::try_from(word & 0xffff).unwrap_or(u16::MAX);
+        let ranges = range(self.port_ranges, [list.first, end]);
+        ranges.iter().map(move |range| (half(range >> 16), half(*range)))
+    }
+}
