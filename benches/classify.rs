@@ -1,6 +1,5 @@
 //! What a decision costs, compiled and naive, and what a compile costs. Repeat with `cargo bench --bench classify`.
 #![expect(clippy::expect_used, reason = "benches stop at the first surprise")]
-#![expect(missing_docs, reason = "criterion's macros make undocumented items")]
 
 mod support;
 
