@@ -11,6 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Says what is left behind: lines of `process NUMBER START`, `namespace NAME`, `directory PATH`.
 const NOTE: &str = "/run/ravelin-demo";
 
+/// Says the time to the candidate's echoing server once a second and shows what comes back.
+const SESSION: &str =
+    "exec 3<>/dev/tcp/198.18.70.77/22; cat <&3 & while date >&3; do sleep 1; done";
+
 /// What is left behind.
 pub(crate) struct Left<'a> {
     pub(crate) processes: Vec<u32>,
@@ -98,7 +102,8 @@ fn invite(left: &Left<'_>) {
     println!("\nIt is all still up. Some things to try:");
     println!("  {} curl http://198.18.70.10/", space("-office"));
     println!("  {} ping 198.18.70.10", space("-noc"));
-    println!("  {} telnet 198.18.70.77 22      # then quarantine it:", space("-noc"));
+    println!("  {} bash -c '{SESSION}'", space("-noc"));
+    println!("     (a session that says the time once a second; quarantine its host meanwhile:)");
     println!("  editor {directory}/policies/site.toml");
     println!("  tail -f {directory}/flows.jsonl");
     println!("  {ravelin} status --config {settings}");

@@ -26,46 +26,39 @@ impl Binaries {
         let here = env::current_exe().during("find the running program")?;
         // The running program is in `deps` or `examples` below the directory of its profile.
         let profile = here.parent().and_then(Path::parent).unwrap_or(Path::new("."));
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let program = |name: &str, crates: [&str; 2]| {
+        let program = |name: &str| {
             let path = profile.join(name);
-            check(&path, &crates.map(|name| sources.join(name)))?;
+            check(&path)?;
             Ok(path)
         };
-        Ok(Self {
-            ravelin: program("ravelin", ["classifier", "control"])?,
-            dataplane: program("ravelin-dataplane", ["classifier", "dataplane"])?,
-        })
+        Ok(Self { ravelin: program("ravelin")?, dataplane: program("ravelin-dataplane")? })
     }
 }
 
-fn check(program: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
+fn check(program: &Path) -> Result<(), Failure> {
     let doing = format!("use {}", program.display());
     let advice = "run `cargo build --workspace` first, with `--release` for the demonstration \
                   (`make test` and `make demo` do)";
-    let built = fs::metadata(program).and_then(|metadata| metadata.modified());
+    let built = changed(program);
     let built = built.map_err(|error| Failure::new(&doing, format!("{error}; {advice}")))?;
-    for directory in sources {
-        let newest = newest_below(&directory.join("src")).during(&doing)?;
-        if let Some((_, path)) = newest.filter(|(changed, _)| *changed > built) {
-            let why = format!("it is older than {}; {advice}", path.display());
+    for source in sources(program).during(&doing)? {
+        // A source that is gone was built from before, too.
+        if changed(&source).map_or(true, |changed| changed > built) {
+            let why = format!("it is older than {}; {advice}", source.display());
             return Err(Failure::new(doing, why));
         }
     }
     Ok(())
 }
 
-/// The file below `directory` that was changed last.
-fn newest_below(directory: &Path) -> io::Result<Option<(SystemTime, PathBuf)>> {
-    let mut newest = None;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let found = if entry.file_type()?.is_dir() {
-            newest_below(&entry.path())?
-        } else {
-            Some((entry.metadata()?.modified()?, entry.path()))
-        };
-        newest = newest.max(found);
-    }
-    Ok(newest)
+/// What cargo says the program was built from: one line beside it, `program: source source ..`, blanks in names escaped.
+fn sources(program: &Path) -> io::Result<Vec<PathBuf>> {
+    let line = fs::read_to_string(program.with_extension("d"))?;
+    let line = line.replace("\\ ", "\0");
+    let sources = line.split_whitespace().skip(1);
+    Ok(sources.map(|source| source.replace('\0', " ").into()).collect())
+}
+
+fn changed(path: &Path) -> io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
 }
