@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, control, dataplane, status, trace, version};
+use crate::commands::{check, control, dataplane, diff, reach, status, trace, version};
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 when all is well, 1 when something is wrong and was said, 2 when the command line or the path given to \
@@ -26,6 +26,10 @@ enum Command {
     Control(control::Arguments),
     /// Start the data plane, ravelin-dataplane, with the flags that the settings say
     Dataplane(dataplane::Arguments),
+    /// Show exactly what two policies decide differently
+    Diff(diff::Arguments),
+    /// Show exactly what may pass from one thing to another, and the rule that allows it
+    Reach(reach::Arguments),
     /// Show ports, counters, the policy in force and what is wrong
     Status(status::Arguments),
     /// Show what would become of a packet, and every tier, policy and rule on the way
@@ -43,6 +47,8 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Check(arguments) => check::run(arguments, color, out),
         Command::Control(arguments) => Ok(control::run(arguments)),
         Command::Dataplane(arguments) => Ok(dataplane::run(arguments)),
+        Command::Diff(arguments) => diff::run(arguments, out),
+        Command::Reach(arguments) => reach::run(arguments, out),
         Command::Status(arguments) => status::run(arguments, out),
         Command::Trace(arguments) => trace::run(arguments, out),
         Command::Version(arguments) => version::run(arguments, out),

@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<u8> {
 
 /// The settings that were named, or the usual ones where they are. The outer `None`: refused, and said.
 #[expect(clippy::option_option, reason = "no settings and refused settings are two things")]
-fn settings(config: Option<&Path>) -> Option<Option<Settings>> {
+pub(super) fn settings(config: Option<&Path>) -> Option<Option<Settings>> {
     let usual = Path::new(SETTINGS_PATH);
     match config {
         Some(path) => load_settings(path).map(Some),
