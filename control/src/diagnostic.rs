@@ -1,18 +1,23 @@
 //! What is wrong, where, and what to do about it: one shape for every finding that a person reads.
 
+mod human;
+mod sarif;
+
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use miette::{
-    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents,
-    SourceCode, SourceSpan, SpanContents,
-};
 use serde_json::{Value, json};
 
-/// Text wider than this is wrapped when rendered for people.
-const RENDER_WIDTH: usize = 100;
+pub use self::human::render_human;
+pub use self::sarif::to_sarif;
+
+/// Most bytes that are marked.
+const MARKED_LEN_MAX: usize = 200;
+
+/// Bytes of a block whose characters are counted once.
+const BLOCK_LEN: usize = 4096;
 
 /// Whether a finding stops the document set from being taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,6 +43,10 @@ pub struct Source {
     file: PathBuf,
     text: String,
     lines_before: usize,
+    /// Where each line begins, found when first asked for.
+    line_starts: OnceLock<Vec<usize>>,
+    /// How many characters stand before each block of bytes, counted when first asked for.
+    block_chars: OnceLock<Vec<usize>>,
 }
 
 impl Source {
@@ -54,7 +63,9 @@ impl Source {
         text: impl Into<String>,
         lines_before: usize,
     ) -> Arc<Self> {
-        Arc::new(Self { file: file.into(), text: text.into(), lines_before })
+        let (line_starts, block_chars) = (OnceLock::new(), OnceLock::new());
+        let (file, text) = (file.into(), text.into());
+        Arc::new(Self { file, text, lines_before, line_starts, block_chars })
     }
 
     /// The file's path, as the user named it or relative to what they named.
@@ -69,11 +80,59 @@ impl Source {
         &self.text
     }
 
+    /// Index of the line, within the text, that holds the byte `at`.
+    fn line_index(&self, at: usize) -> usize {
+        let starts = self.line_starts();
+        starts.partition_point(|start| *start <= at).saturating_sub(1)
+    }
+
+    /// Where the line with this index begins; the end of the text behind the last one.
+    fn line_start(&self, index: usize) -> usize {
+        self.line_starts().get(index).copied().unwrap_or(self.text.len())
+    }
+
+    /// Index of the character at the byte `at` within its line.
+    fn column_index(&self, at: usize) -> usize {
+        self.chars_before(at) - self.chars_before(self.line_start(self.line_index(at)))
+    }
+
+    fn chars_before(&self, at: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let blocks = self.block_chars.get_or_init(|| {
+            let mut sum = 0;
+            let before = bytes.chunks(BLOCK_LEN).map(|block| {
+                let before = sum;
+                sum += chars_begun(block);
+                before
+            });
+            before.collect()
+        });
+        let Some(before) = blocks.get(at / BLOCK_LEN) else {
+            return blocks.last().map_or(0, |before| {
+                let start = (blocks.len() - 1) * BLOCK_LEN;
+                before + chars_begun(bytes.get(start..).unwrap_or_default())
+            });
+        };
+        before + chars_begun(bytes.get(at / BLOCK_LEN * BLOCK_LEN..at).unwrap_or_default())
+    }
+
+    fn line_starts(&self) -> &[usize] {
+        self.line_starts.get_or_init(|| {
+            let after_newlines = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(after_newlines).collect()
+        })
+    }
+
     /// A place in this text; `span` counts bytes.
     #[must_use]
     pub fn place(self: &Arc<Self>, span: Range<usize>) -> Place {
         Place { source: Arc::clone(self), span }
     }
+}
+
+/// How many characters begin in these bytes of a text.
+fn chars_begun(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 /// A stretch of a source text.
@@ -99,19 +158,25 @@ impl Place {
     /// Line of its first character, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
-        self.source.lines_before + self.text_before().matches('\n').count() + 1
+        self.source.lines_before + self.source.line_index(self.span.start) + 1
     }
 
     /// Column of its first character, in characters from 1.
     #[must_use]
     pub fn column(&self) -> usize {
-        let before = self.text_before();
-        let line = before.rsplit('\n').next().unwrap_or(before);
-        line.chars().count() + 1
+        self.source.column_index(self.span.start) + 1
     }
 
-    fn text_before(&self) -> &str {
-        self.source.text.get(..self.span.start).unwrap_or(&self.source.text)
+    /// Line and column of the first character behind it, both from 1.
+    fn end(&self) -> (usize, usize) {
+        let line = self.source.lines_before + self.source.line_index(self.span.end) + 1;
+        (line, self.source.column_index(self.span.end) + 1)
+    }
+
+    /// The place, cut to what can be shown.
+    fn shown(&self) -> Range<usize> {
+        let end = self.span.end.min(self.span.start + MARKED_LEN_MAX);
+        self.span.start..self.source.text.floor_char_boundary(end).max(self.span.start)
     }
 
     fn to_json(&self) -> Value {
@@ -246,146 +311,11 @@ pub(crate) fn in_order(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     findings
 }
 
-/// The findings as a person reads them: message, the marked text, what to do.
-///
-/// `color` adds terminal colours; the caller asks whether there is a terminal and heeds `NO_COLOR`.
-#[must_use]
-pub fn render_human(findings: &[Diagnostic], color: bool) -> String {
-    let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme)
-        .with_width(RENDER_WIDTH)
-        .with_break_words(false)
-        .with_context_lines(1)
-        .without_syntax_highlighting();
-    let mut out = String::new();
-    for finding in findings {
-        for report in Shown::reports(finding) {
-            // Writing into a string cannot fail.
-            let _ = handler.render_report(&mut out, &report);
-        }
-        out.push('\n');
-    }
-    out
-}
-
 /// The findings as JSON: an array of `{severity, code, message, place: {file, line, column, span: {start, end}} | null,
 /// label, help, related: [{place, label}]}`. Lines and columns count from 1, spans are bytes from 0.
 #[must_use]
 pub fn to_json(findings: &[Diagnostic]) -> Value {
     findings.iter().map(Diagnostic::to_json).collect()
-}
-
-/// What miette renders as one report: a message, and places marked in one text.
-#[derive(Debug)]
-struct Shown<'a> {
-    severity: miette::Severity,
-    code: Option<&'static str>,
-    message: &'a str,
-    help: Option<&'a str>,
-    source: Option<&'a Source>,
-    labels: Vec<LabeledSpan>,
-}
-
-impl<'a> Shown<'a> {
-    /// The finding itself, then a report for each place that it names in another text.
-    fn reports(finding: &'a Diagnostic) -> Vec<Self> {
-        let source = finding.place.as_ref().map(|place| &*place.source);
-        let main = finding.place.as_ref().map(|place| {
-            LabeledSpan::new_primary_with_span(finding.label.clone(), place.span.clone())
-        });
-        let mut labels: Vec<LabeledSpan> = main.into_iter().collect();
-        let mut elsewhere = Vec::new();
-        for (place, label) in &finding.related {
-            if source == Some(&*place.source) {
-                labels.push(LabeledSpan::new_with_span(Some(label.clone()), place.span.clone()));
-            } else {
-                elsewhere.push(Self::elsewhere(place, label));
-            }
-        }
-        let severity = match finding.severity {
-            Severity::Error => miette::Severity::Error,
-            Severity::Warning => miette::Severity::Warning,
-        };
-        let first = Self {
-            severity,
-            code: Some(finding.code),
-            message: &finding.message,
-            help: finding.help.as_deref(),
-            source,
-            labels,
-        };
-        std::iter::once(first).chain(elsewhere).collect()
-    }
-
-    fn elsewhere(place: &'a Place, label: &'a str) -> Self {
-        Self {
-            severity: miette::Severity::Advice,
-            code: None,
-            message: label,
-            help: None,
-            source: Some(&place.source),
-            labels: vec![LabeledSpan::new_primary_with_span(None, place.span.clone())],
-        }
-    }
-}
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message)
-    }
-}
-
-impl std::error::Error for Shown<'_> {}
-
-impl miette::Diagnostic for Shown<'_> {
-    fn code<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
-        let severity = match self.severity {
-            miette::Severity::Error => "error",
-            miette::Severity::Warning => "warning",
-            miette::Severity::Advice => "note",
-        };
-        self.code.map(|code| Box::new(format!("{severity}: {code}")) as Box<dyn fmt::Display>)
-    }
-
-    fn severity(&self) -> Option<miette::Severity> {
-        Some(self.severity)
-    }
-
-    fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
-        self.help.map(|help| Box::new(help) as Box<dyn fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.source.map(|source| source as &dyn SourceCode)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        (!self.labels.is_empty())
-            .then(|| Box::new(self.labels.iter().cloned()) as Box<dyn Iterator<Item = LabeledSpan>>)
-    }
-}
-
-/// Lines around a span, under the file's name, with the file's own line numbers and columns in characters.
-impl SourceCode for Source {
-    fn read_span<'a>(
-        &'a self,
-        span: &SourceSpan,
-        context_lines_before: usize,
-        context_lines_after: usize,
-    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let part = self.text.read_span(span, context_lines_before, context_lines_after)?;
-        let start = part.span().offset();
-        let line_start = start.saturating_sub(part.column());
-        let column = self.text.get(line_start..start).map_or(0, |before| before.chars().count());
-        Ok(Box::new(MietteSpanContents::new_named(
-            self.file.display().to_string(),
-            part.data(),
-            *part.span(),
-            part.line() + self.lines_before,
-            column,
-            part.line_count(),
-        )))
-    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ mod lint;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use classifier::resource::{Defaults, Object, ObjectKind, PolicySet, Tier};
 use ipnet::IpNet;
 
-use crate::diagnostic::{Diagnostic, Place, Source, any_error, in_order};
-use crate::document::{self, Document, DocumentObject, DocumentPolicy, DocumentTier, ListUse};
+use crate::diagnostic::{Diagnostic, Place, any_error, in_order};
+use crate::document::{
+    self, Dialect, Document, DocumentObject, DocumentPolicy, DocumentTier, ListUse,
+};
 use crate::files::{self, FileError, unreadable};
 use crate::lists::{self, ListError};
 
@@ -32,7 +33,7 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
-/// Reads a document, or every `*.toml` of a directory in name order, as one document set.
+/// Reads a document, or every `*.toml`, `*.yaml`, `*.yml` and `*.json` of a directory in name order, as one document set.
 #[must_use]
 pub fn load(path: &Path, defaults: Defaults) -> Loaded {
     let mut set = Set::default();
@@ -70,7 +71,7 @@ struct Set {
 impl Set {
     fn read(&mut self, file: &Path) {
         self.files.push(file.to_owned());
-        let source = match source(file) {
+        let source = match files::source("document", file, DOCUMENT_BYTES_MAX) {
             Ok(source) => source,
             Err(finding) => return self.findings.push(*finding),
         };
@@ -164,7 +165,7 @@ fn documents(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     };
     if files.is_empty() {
         let message = format!("there is no document in `{}`", path.display());
-        let help = "everything behind the gateway is denied; put a `*.toml` there";
+        let help = "everything behind the gateway is denied; put a `*.toml` or `*.yaml` there";
         findings.push(Diagnostic::warning("document.none", message).help(help));
     }
     if files.len() > DOCUMENTS_MAX {
@@ -176,37 +177,19 @@ fn documents(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     files
 }
 
-/// Files of a directory that are documents, or look as if they were meant to be, in name order.
+/// Files of a directory that are documents, in name order.
 fn directory(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     let mut files = Vec::new();
     for entry in path.read_dir()? {
         let file = entry?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let hidden = name.starts_with(['.', '#']) || name.ends_with('~');
-        if !hidden && !file.is_dir() && (is_toml(&file) || is_other_format(&file)) {
+        if !hidden && !file.is_dir() && Dialect::named(&file).is_some() {
             files.push(file);
         }
     }
     files.sort();
     Ok(files)
-}
-
-fn is_toml(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "toml")
-}
-
-fn is_other_format(file: &Path) -> bool {
-    file.extension()
-        .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e))
-}
-
-fn source(file: &Path) -> Result<Arc<Source>, Box<Diagnostic>> {
-    if is_other_format(file) {
-        let message = format!("`{}` is not read: YAML and JSON come later", file.display());
-        let help = "write it as TOML, or move it out of the directory";
-        return Err(Box::new(Diagnostic::error("document.format", message).help(help)));
-    }
-    files::source("document", file, DOCUMENT_BYTES_MAX)
 }
 
 fn list_findings(error: ListError, path: &Path, list: &ListUse) -> Vec<Diagnostic> {
@@ -231,7 +214,7 @@ fn cut(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
         return findings;
     }
     let rest = findings.split_off(FINDINGS_MAX);
-    let message = format!("{} more findings are not shown", rest.len());
+    let message = "more findings are not shown";
     let last = if any_error(&rest) {
         Diagnostic::error("document.flood", message)
     } else {

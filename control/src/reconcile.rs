@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::diagnostic::{self, Diagnostic};
+use crate::document::Dialect;
 use crate::images::Images;
 use crate::inventory;
 use crate::publish::{Dataplane, DataplaneStatus, HandoverError};
@@ -213,9 +214,9 @@ fn refused(error: &classifier::compile::CompileError) -> Diagnostic {
     Diagnostic::error("compile", error.to_string())
 }
 
-/// Documents are TOML; whatever else was read is a list.
+/// Documents have the name of their language; whatever else was read is a list.
 fn is_list(file: &Path) -> bool {
-    !file.is_dir() && file.extension().is_none_or(|extension| extension != "toml")
+    !file.is_dir() && Dialect::named(file).is_none()
 }
 
 fn log(findings: &[Diagnostic], accepted: bool) {

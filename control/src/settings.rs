@@ -6,7 +6,7 @@ use classifier::packet::Side;
 use classifier::resource::Defaults;
 
 use crate::diagnostic::{Diagnostic, any_error, in_order};
-use crate::document::{self, Reader};
+use crate::document::{self, Dialect, Reader};
 use crate::files;
 
 mod reader;
@@ -108,6 +108,10 @@ impl Settings {
 pub fn is_settings(path: &Path) -> bool {
     if path.file_name().is_some_and(|name| name == "ravelin.toml") {
         return true;
+    }
+    // A large document in another language is not read as TOML for nothing.
+    if Dialect::of(path) != Dialect::Toml {
+        return false;
     }
     let Ok(source) = files::source("settings file", path, SETTINGS_BYTES_MAX) else { return false };
     let Ok(root) = document::read_toml(&source) else { return false };

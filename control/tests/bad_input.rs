@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use classifier::resource::Defaults;
-use control::commands::check::{self, Arguments, CLEAN, Output, REFUSED, UNREADABLE};
+use control::commands::check::{self, Arguments, CLEAN, Format, REFUSED, UNREADABLE};
 use control::inventory;
 
 /// Inputs that are taken with warnings; all others are refused.
@@ -17,12 +17,12 @@ const TAKEN: [&str; 2] = ["warnings.toml", "settings/opened.toml"];
 #[test]
 fn every_broken_input_is_answered_as_written_beside_it() {
     let inputs = inputs();
-    assert!(inputs.len() >= 40, "only {} inputs", inputs.len());
+    assert!(inputs.len() >= 60, "only {} inputs", inputs.len());
     let rewrite = std::env::var_os("RAVELIN_REWRITE").is_some();
     let mut wrong = Vec::new();
     for input in inputs {
         let answer_file = input.with_extension("txt");
-        let (answer, _) = run(&input, Output::Human);
+        let (answer, _) = run(&input, Format::Human);
         if rewrite {
             fs::write(&answer_file, &answer).unwrap();
         }
@@ -38,7 +38,7 @@ fn every_broken_input_is_answered_as_written_beside_it() {
 fn every_broken_input_is_refused_whole() {
     for input in inputs() {
         let taken = TAKEN.iter().any(|taken| input.ends_with(taken));
-        let (answer, status) = run(&input, Output::Human);
+        let (answer, status) = run(&input, Format::Human);
         assert_eq!(status, if taken { CLEAN } else { REFUSED }, "{}:\n{answer}", input.display());
         if !input.starts_with("tests/broken/settings") {
             let loaded = inventory::load(&input, Defaults::default());
@@ -76,8 +76,28 @@ fn json_names_place_code_and_severity() {
 }
 
 #[test]
+fn sarif_holds_every_finding_with_its_region() {
+    for input in inputs() {
+        let (answer, _) = run(&input, Format::Sarif);
+        let sarif: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let results = sarif["runs"][0]["results"].as_array().unwrap();
+        let findings = findings(&input);
+        assert_eq!(results.len(), findings.len(), "{}", input.display());
+        for (result, finding) in results.iter().zip(findings) {
+            assert_eq!(
+                (&result["ruleId"], &result["level"]),
+                (&finding["code"], &finding["severity"])
+            );
+            let region = &result["locations"][0]["physicalLocation"]["region"];
+            assert_eq!(region["startLine"], finding["place"]["line"], "{}", input.display());
+            assert_eq!(region["startColumn"], finding["place"]["column"], "{}", input.display());
+        }
+    }
+}
+
+#[test]
 fn a_path_that_is_not_there_is_another_status() {
-    let (answer, status) = run(Path::new("tests/broken/no-such.toml"), Output::Human);
+    let (answer, status) = run(Path::new("tests/broken/no-such.toml"), Format::Human);
     assert_eq!(status, UNREADABLE);
     assert!(answer.contains("there is no such file"), "{answer}");
 }
@@ -92,7 +112,7 @@ fn bytes_that_are_no_text_are_named_with_their_place() {
     assert_eq!(finding["help"], "save it as UTF-8");
     let place = &finding["place"];
     assert_eq!((place["line"].as_u64(), place["column"].as_u64()), (Some(1), Some(6)));
-    let (answer, status) = run(&file, Output::Human);
+    let (answer, status) = run(&file, Format::Human);
     assert_eq!(status, REFUSED);
     assert!(answer.contains("not UTF-8 from here"), "{answer}");
 }
@@ -122,19 +142,37 @@ fn a_million_lines_are_read_as_a_whole() {
 }
 
 #[test]
-fn documents_with_random_damage_are_answered() {
-    let mut random = fastrand::Rng::with_seed(DAMAGE_SEED);
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("d.toml");
-    let (mut taken, mut refused) = (0, 0);
+fn toml_with_random_damage_is_answered() {
     let texts = [
         include_str!("../../config/policies/three-tiers.toml"),
         include_str!("../../config/policies/default-deny.toml"),
     ];
+    answer_damaged("toml", &texts);
+}
+
+#[test]
+fn yaml_with_random_damage_is_answered() {
+    let texts = [
+        include_str!("../../config/examples/calico/three-tiers.yaml"),
+        include_str!("../../config/examples/calico/noc-ssh.yaml"),
+    ];
+    answer_damaged("yaml", &texts);
+}
+
+#[test]
+fn json_with_random_damage_is_answered() {
+    answer_damaged("json", &[include_str!("../../config/examples/calico/noc-ssh.json")]);
+}
+
+fn answer_damaged(language: &str, texts: &[&str]) {
+    let mut random = fastrand::Rng::with_seed(DAMAGE_SEED);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("d").with_extension(language);
+    let (mut taken, mut refused) = (0, 0);
     for round in 0..DAMAGED_DOCUMENTS {
         let text = damaged(texts[round % texts.len()], &mut random);
         fs::write(&file, &text).unwrap();
-        let (answer, status) = run(&file, Output::Human);
+        let (answer, status) = run(&file, Format::Human);
         match status {
             CLEAN => taken += 1,
             REFUSED => refused += 1,
@@ -169,13 +207,13 @@ fn damaged(text: &str, random: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 fn findings(input: &Path) -> Vec<serde_json::Value> {
-    let (answer, _) = run(input, Output::Json);
+    let (answer, _) = run(input, Format::Json);
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
     answer["findings"].as_array().unwrap().clone()
 }
 
 /// Runs `ravelin check` as the command does, without colours.
-fn run(input: &Path, output: Output) -> (String, u8) {
+fn run(input: &Path, output: Format) -> (String, u8) {
     let mut out = Vec::new();
     let arguments = Arguments { path: input.to_owned(), output };
     let status = check::run(&arguments, false, &mut out).unwrap();
@@ -189,8 +227,9 @@ fn inputs() -> Vec<PathBuf> {
     for directory in [broken.to_owned(), broken.join("settings")] {
         for entry in directory.read_dir().unwrap() {
             let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "toml" || extension == "yaml")
-            {
+            if path.extension().is_some_and(|extension| {
+                ["json", "toml", "yaml"].iter().any(|known| extension == *known)
+            }) {
                 inputs.push(path);
             }
         }

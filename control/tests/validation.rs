@@ -1,6 +1,6 @@
 //! Calico's own validation cases, as far as their kinds exist here, when the conformance folder lies beside the
 //! repository: what Calico refuses is refused, what it takes is taken or named as not supported yet.
-#![expect(clippy::panic, reason = "test helpers")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test helpers")]
 
 use std::fs;
 use std::io::Write as _;
@@ -36,56 +36,76 @@ fn calicos_validation_cases_are_answered_as_calico_answers() {
     }
     let document: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let (mut run, mut unsupported, mut wrong) = (0, 0, Vec::new());
-    for case in document["cases"].as_array().unwrap() {
-        let kind = case["type"].as_str().unwrap();
-        if KINDS_LEFT_OUT.contains(&kind) {
-            continue;
+    for language in ["toml", "yaml", "json"] {
+        let file = directory.path().join("case").with_extension(language);
+        let (mut run, mut unsupported, mut wrong) = (0, 0, Vec::new());
+        for case in document["cases"].as_array().unwrap() {
+            let kind = case["type"].as_str().unwrap();
+            if KINDS_LEFT_OUT.contains(&kind) {
+                continue;
+            }
+            run += 1;
+            let text = document_of(language, &resource_of(kind, &case["resource"]));
+            fs::write(&file, &text).unwrap();
+            let findings = inventory::load(&file, Defaults::default()).findings;
+            let errors: Vec<Diagnostic> =
+                findings.into_iter().filter(Diagnostic::is_error).collect();
+            let only_unsupported = errors.iter().all(|error| error.code == "field.unsupported");
+            unsupported += usize::from(!errors.is_empty() && only_unsupported);
+            let valid = case["valid"].as_bool().unwrap();
+            let good = if valid { only_unsupported } else { !errors.is_empty() };
+            if !good {
+                wrong.push(format!("{}\n{text}\n{}", case["name"], render_human(&errors, false)));
+            }
         }
-        run += 1;
-        let text = document_of(kind, &case["resource"]);
-        let file = directory.path().join("case.toml");
-        fs::write(&file, &text).unwrap();
-        let findings = inventory::load(&file, Defaults::default()).findings;
-        let errors: Vec<Diagnostic> = findings.into_iter().filter(Diagnostic::is_error).collect();
-        let only_unsupported = errors.iter().all(|error| error.code == "field.unsupported");
-        unsupported += usize::from(!errors.is_empty() && only_unsupported);
-        let good =
-            if case["valid"].as_bool().unwrap() { only_unsupported } else { !errors.is_empty() };
-        if !good {
-            wrong.push(format!("{}\n{text}\n{}", case["name"], render_human(&errors, false)));
-        }
+        say(&format!(
+            "Calico's validation cases in {language}: {run} run, {unsupported} not supported yet"
+        ));
+        assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+        assert_eq!((run, unsupported), (CASES_RUN, UNSUPPORTED), "{language}");
     }
-    say(&format!("Calico's validation cases: {run} run, {unsupported} of them not supported yet"));
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!((run, unsupported), (CASES_RUN, UNSUPPORTED));
 }
 
-/// A TOML document that holds the resource, or the part of one, of a case.
-fn document_of(kind: &str, resource: &Value) -> String {
-    let rule = |rule: &Value| json!({ "name": "case", "ingress": [rule] });
-    let (table, value) = match kind {
-        "GlobalNetworkPolicy" => ("globalNetworkPolicies", flat(resource)),
-        "GlobalNetworkSet" => ("globalNetworkSets", flat(resource)),
-        "HostEndpoint" => ("hostEndpoints", flat(resource)),
-        "Tier" => ("tiers", flat(resource)),
-        "Rule" => ("globalNetworkPolicies", rule(resource)),
-        "EntityRule" => {
-            ("globalNetworkPolicies", rule(&json!({ "action": "Allow", "source": resource })))
-        }
-        "ICMPFields" => (
-            "globalNetworkPolicies",
-            rule(&json!({ "action": "Allow", "protocol": "ICMP", "icmp": resource })),
-        ),
-        "GlobalNetworkSetSpec" | "NetworkSetSpec" => ("globalNetworkSets", named(resource)),
-        "HostEndpointSpec" => ("hostEndpoints", named(resource)),
-        other => panic!("a new kind of case: {other}"),
+/// The resource of a case, or one that holds the part of a resource that the case is about.
+fn resource_of(kind: &str, part: &Value) -> Value {
+    let resource = |kind: &str, spec: Value| {
+        json!({
+            "apiVersion": "projectcalico.org/v3",
+            "kind": kind,
+            "metadata": { "name": "case" },
+            "spec": spec,
+        })
     };
-    format!("{table} = [{}]\n", toml(&value))
+    let rule = |rule: Value| resource("GlobalNetworkPolicy", json!({ "ingress": [rule] }));
+    match kind {
+        "GlobalNetworkPolicy" | "GlobalNetworkSet" | "HostEndpoint" | "Tier" => {
+            let mut whole = part.as_object().cloned().unwrap();
+            whole.insert("apiVersion".to_owned(), json!("projectcalico.org/v3"));
+            whole.insert("kind".to_owned(), json!(kind));
+            Value::Object(whole)
+        }
+        "Rule" => rule(part.clone()),
+        "EntityRule" => rule(json!({ "action": "Allow", "source": part })),
+        "ICMPFields" => rule(json!({ "action": "Allow", "protocol": "ICMP", "icmp": part })),
+        "GlobalNetworkSetSpec" | "NetworkSetSpec" => resource("GlobalNetworkSet", part.clone()),
+        "HostEndpointSpec" => resource("HostEndpoint", part.clone()),
+        other => panic!("a new kind of case: {other}"),
+    }
 }
 
-fn named(spec: &Value) -> Value {
-    flat(&json!({ "metadata": { "name": "case" }, "spec": spec }))
+/// A document that holds the resource. What is JSON is YAML too.
+fn document_of(language: &str, resource: &Value) -> String {
+    let table = match resource["kind"].as_str().unwrap() {
+        "GlobalNetworkPolicy" => "globalNetworkPolicies",
+        "GlobalNetworkSet" => "globalNetworkSets",
+        "HostEndpoint" => "hostEndpoints",
+        "Tier" => "tiers",
+        other => panic!("not a kind: {other}"),
+    };
+    match language {
+        "toml" => format!("{table} = [{}]\n", toml(&flat(resource))),
+        _ => format!("{resource:#}\n"),
+    }
 }
 
 /// `metadata` and `spec` in one table.

@@ -7,6 +7,7 @@ use classifier::compile::{Limits, compile};
 use classifier::resource::{Defaults, PolicySet};
 use serde_json::json;
 
+pub use super::Output;
 use crate::diagnostic::{self, Diagnostic, any_error};
 use crate::inventory::{self, Loaded};
 use crate::settings::{self, Settings};
@@ -24,17 +25,19 @@ pub struct Arguments {
     /// A policy document, a directory of them, or a settings file (`ravelin.toml`)
     pub path: PathBuf,
     /// How to answer
-    #[arg(short, long, value_enum, default_value_t = Output::Human)]
-    pub output: Output,
+    #[arg(short, long, value_enum, default_value_t = Format::Human)]
+    pub output: Format,
 }
 
 /// How to answer.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Output {
+pub enum Format {
     /// For people
     Human,
     /// For programs
     Json,
+    /// For code hosts: SARIF 2.1.0
+    Sarif,
 }
 
 /// Checks, writes every finding and a summary to `out`, and returns the exit status.
@@ -45,11 +48,11 @@ pub fn run(arguments: &Arguments, color: bool, out: &mut dyn Write) -> io::Resul
     let checked = check(&arguments.path);
     let status = checked.status(&arguments.path);
     match arguments.output {
-        Output::Human => {
+        Format::Human => {
             out.write_all(diagnostic::render_human(&checked.findings, color).as_bytes())?;
             writeln!(out, "{}", checked.summary())?;
         }
-        Output::Json => {
+        Format::Json => {
             let answer = json!({
                 "ok": status == CLEAN,
                 "policies": checked.set.as_ref().map(|set| set.policies.len()),
@@ -58,6 +61,7 @@ pub fn run(arguments: &Arguments, color: bool, out: &mut dyn Write) -> io::Resul
             });
             writeln!(out, "{answer:#}")?;
         }
+        Format::Sarif => writeln!(out, "{:#}", diagnostic::to_sarif(&checked.findings))?,
     }
     Ok(status)
 }

@@ -26,6 +26,15 @@ pub(crate) const WRONG: u8 = 1;
 /// Where the settings are when nobody says otherwise.
 const SETTINGS_PATH: &str = "/etc/ravelin/ravelin.toml";
 
+/// How to answer.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Output {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+}
+
 /// Which settings to use.
 #[derive(clap::Args, Clone, Debug)]
 pub struct SettingsArgument {

@@ -7,8 +7,7 @@ use std::io::{self, Write};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::check::Output;
-use super::{DONE, SettingsArgument, WRONG};
+use super::{DONE, Output, SettingsArgument, WRONG};
 use crate::publish::{Dataplane, DataplaneStatus};
 use crate::report;
 use crate::settings::Settings;

@@ -11,8 +11,7 @@ use classifier::image::Image;
 use classifier::resource::Defaults;
 
 use self::packet::PacketArguments;
-use super::check::Output;
-use super::{DONE, SETTINGS_PATH, WRONG, load_settings};
+use super::{DONE, Output, SETTINGS_PATH, WRONG, load_settings};
 use crate::cli::say;
 use crate::diagnostic::{self, Diagnostic};
 use crate::inventory;

@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use classifier::image::FORMAT_VERSION;
 use serde_json::json;
 
-use super::DONE;
-use super::check::Output;
+use super::{DONE, Output};
 
 /// Arguments of `ravelin version`.
 #[derive(clap::Args, Clone, Debug)]

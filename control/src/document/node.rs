@@ -1,6 +1,12 @@
 //! One tree for every format: values with their places in the text, tables in the order they were written.
 
 use std::ops::Range;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Source};
+
+/// Deepest nesting of arrays and tables.
+pub(crate) const DEPTH_MAX: usize = 100;
 
 /// A value and where it stands. A table that has a header of its own stands at that header.
 #[derive(Clone, Debug)]
@@ -16,6 +22,8 @@ pub(crate) enum Value {
     Bool(bool),
     Float(f64),
     Integer(i64),
+    /// Nothing, written down: the same as leaving the field out.
+    Null,
     /// Something that no field takes, in words with its article: "a date".
     Other(&'static str),
     Table(Table),
@@ -30,6 +38,7 @@ impl Node {
             Value::Bool(_) => "a boolean",
             Value::Float(_) => "a float",
             Value::Integer(_) => "an integer",
+            Value::Null => "nothing",
             Value::Other(kind) => kind,
             Value::Table(_) => "a table",
             Value::Text(_) => "a string",
@@ -73,4 +82,24 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_span: Range<usize>,
     pub(crate) node: Node,
+}
+
+/// Says that a key stands twice in one table.
+pub(crate) fn duplicate_key(
+    source: &Arc<Source>,
+    key: &str,
+    second: &Range<usize>,
+    first: &Range<usize>,
+) -> Diagnostic {
+    Diagnostic::error("document.duplicate-key", format!("`{key}` is set twice"))
+        .at(source.place(second.clone()), "set again here")
+        .help("keep one of the two")
+        .related(source.place(first.clone()), "first set here")
+}
+
+/// Says that arrays and tables are nested too deep.
+pub(crate) fn too_deep(source: &Arc<Source>, span: Range<usize>) -> Diagnostic {
+    Diagnostic::error("document.depth", format!("nested deeper than {DEPTH_MAX} levels"))
+        .at(source.place(span), "too deep")
+        .help("no resource is nested so deep; is this a policy document?")
 }

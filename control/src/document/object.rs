@@ -118,9 +118,7 @@ fn expected_ips(entry: &Entry, reader: &mut Reader) -> Vec<IpNet> {
                 format!("`expectedIPs` takes single addresses, not a network of length {length}"),
             )
             .at(reader.place(&node.span), "expected an address without `/`")
-            .help(
-                "list the addresses one by one; a network with labels is a `[[globalNetworkSets]]`",
-            );
+            .help("list the addresses one by one; a network with labels is a global network set");
             reader.report(finding);
         }
         nets.push(IpNet::from(written.address));
@@ -158,6 +156,7 @@ fn lists(fields: &Fields<'_>, reader: &mut Reader) -> Vec<ListUse> {
         Value::Bool(_)
         | Value::Float(_)
         | Value::Integer(_)
+        | Value::Null
         | Value::Other(_)
         | Value::Table(_)
         | Value::Text(_) => list(&entry.node, reader).into_iter().collect(),

@@ -3,11 +3,22 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::dialect::Dialect;
 use super::node::{Entry, Node, Table, Text, Value};
 use crate::diagnostic::{Diagnostic, Place, Severity, Source};
 
 /// How alike two words must be for one to be suggested for the other, from 0 to 1.
 const SUGGESTION_LIKENESS_MIN: f64 = 0.6;
+/// Longest word that anything is suggested for, bytes.
+const SUGGESTION_LEN_MAX: usize = 100;
+/// Most findings of a document for which words are compared.
+const SUGGESTIONS_MAX: usize = 500;
+
+/// Most findings of a document that are kept; more than are ever shown.
+const FINDINGS_MAX: usize = 1000;
+
+/// The fields that Calico and Kubernetes have in `metadata`; things that have them name them first.
+pub(crate) const METADATA_FIELDS: [&str; 3] = ["name", "labels", "annotations"];
 
 /// A thing with fields, as messages speak of it.
 #[derive(Debug)]
@@ -33,15 +44,28 @@ pub(crate) struct Unsupported {
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) source: Arc<Source>,
+    pub(crate) dialect: Dialect,
     pub(crate) findings: Vec<Diagnostic>,
+    has_error: bool,
 }
 
 impl Reader {
     pub(crate) fn new(source: &Arc<Source>) -> Self {
-        Self { source: Arc::clone(source), findings: Vec::new() }
+        let dialect = Dialect::of(source.file());
+        Self { source: Arc::clone(source), dialect, findings: Vec::new(), has_error: false }
     }
 
-    pub(crate) fn report(&mut self, finding: Diagnostic) {
+    /// Takes a finding, in the words of TOML; it is told in those of the document.
+    pub(crate) fn report(&mut self, mut finding: Diagnostic) {
+        // A flood is cut, but never so that no error is left.
+        if self.findings.len() >= FINDINGS_MAX && (self.has_error || !finding.is_error()) {
+            return;
+        }
+        self.has_error |= finding.is_error();
+        let dialect = self.dialect;
+        finding.message = dialect.words(&finding.message);
+        finding.label = finding.label.map(|label| dialect.words(&label));
+        finding.help = finding.help.map(|help| dialect.help(&help));
         self.findings.push(finding);
     }
 
@@ -75,6 +99,7 @@ impl Reader {
     ) -> Fields<'a> {
         for entry in &table.entries {
             if thing.fields.contains(&entry.key.as_str()) {
+                self.warn_if_null(entry);
                 continue;
             }
             match thing.unsupported.iter().find(|unsupported| unsupported.field == entry.key) {
@@ -85,17 +110,30 @@ impl Reader {
         Fields { table, span, thing }
     }
 
+    fn warn_if_null(&mut self, entry: &Entry) {
+        if !matches!(entry.node.value, Value::Null) {
+            return;
+        }
+        let finding = Diagnostic::warning("field.empty", format!("`{}` has no value", entry.key))
+            .at(self.place(&entry.key_span), "the same as leaving it out")
+            .help("give it a value, or remove it; what belongs to it is indented deeper");
+        self.report(finding);
+    }
+
     /// The items of an array.
     pub(crate) fn array<'a>(&mut self, entry: &'a Entry) -> &'a [Node] {
         if let Value::Array(items) = &entry.node.value {
             return items;
         }
         let raw = self.source.text().get(entry.node.span.clone()).unwrap_or("...").to_owned();
-        let help = if raw.starts_with('[') {
+        let help = match (self.dialect, &entry.node.value) {
             // The table stands at its header.
-            format!("write `[{raw}]`, with two brackets")
-        } else {
-            format!("write `{} = [{raw}]`", entry.key)
+            (Dialect::Toml, _) if raw.starts_with('[') => {
+                format!("write `[{raw}]`, with two brackets")
+            }
+            (Dialect::Yaml, Value::Table(_)) => "begin each item with `- `".to_owned(),
+            (Dialect::Json, Value::Table(_)) => "put `[` and `]` around it".to_owned(),
+            (_, _) => format!("write `{} = [{raw}]`", entry.key),
         };
         self.mistyped(&entry.key, &entry.node, "an array", help);
         &[]
@@ -111,7 +149,7 @@ impl Reader {
             Value::Bool(_) | Value::Float(_) | Value::Integer(_) => {
                 format!("put it in quotes: `\"{raw}\"`")
             }
-            Value::Array(_) | Value::Other(_) | Value::Table(_) | Value::Text(_) => {
+            Value::Array(_) | Value::Null | Value::Other(_) | Value::Table(_) | Value::Text(_) => {
                 "write one string in quotes".to_owned()
             }
         };
@@ -128,6 +166,7 @@ impl Reader {
             Value::Float(number) => *number,
             Value::Array(_)
             | Value::Bool(_)
+            | Value::Null
             | Value::Other(_)
             | Value::Table(_)
             | Value::Text(_) => {
@@ -222,11 +261,17 @@ impl Reader {
 
     fn unknown(&mut self, entry: &Entry, thing: &Thing) {
         let message = format!("{} has no field `{}`", thing.name, entry.key);
+        let is_toml = self.dialect == Dialect::Toml;
+        // Elsewhere these stand in `metadata`, and are not among the fields that could be meant.
+        let fields = match thing.fields.strip_prefix(&METADATA_FIELDS) {
+            Some(rest) if !is_toml => rest,
+            Some(_) | None => thing.fields,
+        };
         let help = match entry.key.as_str() {
-            "metadata" | "spec" => {
+            "metadata" | "spec" if is_toml => {
                 format!("in TOML the fields of `{}` stand directly in the table", entry.key)
             }
-            "apiVersion" | "kind" => {
+            "apiVersion" | "kind" if is_toml => {
                 format!(
                     "in TOML the name of the table says the kind: {}",
                     quoted_list(thing.fields)
@@ -237,9 +282,11 @@ impl Reader {
             {
                 format!("`{}` belongs in the settings file, `ravelin.toml`", entry.key)
             }
-            key => match suggestion(key, thing.fields) {
+            // One who writes so many wrong words needs no help with each.
+            _ if self.findings.len() > SUGGESTIONS_MAX => "correct the ones above first".to_owned(),
+            key => match suggestion(key, fields) {
                 Some(word) => format!("did you mean `{word}`?"),
-                None => format!("its fields are {}", quoted_list(thing.fields)),
+                None => format!("its fields are {}", quoted_list(fields)),
             },
         };
         let finding = Diagnostic::error("field.unknown", message)
@@ -256,6 +303,7 @@ impl Node {
             Value::Array(items) => items.is_empty(),
             Value::Bool(value) => !value,
             Value::Float(_) | Value::Integer(_) | Value::Other(_) => false,
+            Value::Null => true,
             Value::Table(table) => table.entries.is_empty(),
             Value::Text(text) => text.value.is_empty(),
         }
@@ -275,12 +323,12 @@ impl<'a> Fields<'a> {
     /// The field, if it is there.
     pub(crate) fn entry(&self, field: &'static str) -> Option<&'a Entry> {
         debug_assert!(self.thing.fields.contains(&field), "`{field}` is not declared");
-        self.table.entry(field)
+        self.table.entry(field).filter(|entry| !matches!(entry.node.value, Value::Null))
     }
 
     /// Whether the field is written, be it one that is not supported.
     pub(crate) fn has(&self, field: &str) -> bool {
-        self.table.entry(field).is_some()
+        self.table.entry(field).is_some_and(|entry| !matches!(entry.node.value, Value::Null))
     }
 
     /// The field, reported if it is missing. `example` shows how to write it.
@@ -313,6 +361,9 @@ const SYNONYMS: &[(&str, &str)] = &[
 
 /// The word of `words` that `word` was most likely meant to be.
 pub(crate) fn suggestion<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
+    if word.len() > SUGGESTION_LEN_MAX {
+        return None;
+    }
     let lower = word.to_lowercase();
     if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, _)| *theirs == lower)
         && let Some(known) = words.iter().find(|known| *known == ours)

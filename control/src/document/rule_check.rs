@@ -174,6 +174,7 @@ fn peer_list<'a>(fields: &Fields<'a>, side: &'static str, field: &str) -> Option
     let entry = table.entry(field)?;
     match &entry.node.value {
         Value::Array(items) if items.is_empty() => None,
+        Value::Null => None,
         Value::Array(_)
         | Value::Bool(_)
         | Value::Float(_)

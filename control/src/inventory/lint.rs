@@ -64,9 +64,7 @@ fn unknown_tier(policy: &DocumentPolicy, tiers: &[Tier]) -> Option<Diagnostic> {
     let message = format!("there is no tier `{name}`");
     let finding = Diagnostic::warning("tier.unknown", message)
         .at(at.clone(), "enforced after all tiers, and what it does not decide is denied")
-        .help(format!(
-            "add `[[tiers]]` with `name = \"{name}\"` and its `order`, or correct the name"
-        ));
+        .help(format!("add a tier `{name}` with its `order`, or correct the name"));
     Some(finding)
 }
 

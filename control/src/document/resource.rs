@@ -1,0 +1,333 @@
+//! From a document's tree to its resources: TOML has an array of tables for each kind, YAML and JSON have Kubernetes'
+//! envelope (`apiVersion`, `kind`, `metadata`, `spec`). Both end as one table of fields a resource.
+
+use std::ops::Range;
+
+use super::kind::{Kind, Known, UNSUPPORTED_HELP, known};
+use super::node::{Entry, Node, Table, Value};
+use super::reader::{METADATA_FIELDS, Reader, Thing, Unsupported, quoted_list, suggestion};
+use crate::diagnostic::{Diagnostic, Severity};
+
+static DOCUMENT: Thing = Thing {
+    name: "a policy document",
+    fields: &["globalNetworkPolicies", "globalNetworkSets", "hostEndpoints", "tiers"],
+    unsupported: &[
+        unsupported("networkPolicies"),
+        unsupported("networkSets"),
+        unsupported("profiles"),
+        staged("stagedGlobalNetworkPolicies"),
+        staged("stagedNetworkPolicies"),
+        staged("stagedKubernetesNetworkPolicies"),
+        unsupported("workloadEndpoints"),
+    ],
+};
+
+const fn unsupported(field: &'static str) -> Unsupported {
+    Unsupported { field, severity: Severity::Error, help: UNSUPPORTED_HELP }
+}
+
+/// Staged policies are never enforced, so nothing changes when they are not looked at.
+const fn staged(field: &'static str) -> Unsupported {
+    let help = "staged policies are not evaluated yet; remove it to silence this";
+    Unsupported { field, severity: Severity::Warning, help }
+}
+
+static ENVELOPE: Thing = Thing {
+    name: "a resource",
+    fields: &["apiVersion", "kind", "metadata", "spec", "status"],
+    unsupported: &[],
+};
+
+static LIST: Thing = Thing {
+    name: "a list of resources",
+    fields: &["apiVersion", "kind", "metadata", "items"],
+    unsupported: &[],
+};
+
+static METADATA: Thing = Thing {
+    name: "the metadata of a resource",
+    fields: &["annotations", "labels", "name"],
+    unsupported: &[
+        Unsupported {
+            field: "generateName",
+            severity: Severity::Error,
+            help: "give the resource a `name`",
+        },
+        Unsupported {
+            field: "namespace",
+            severity: Severity::Error,
+            help: "remove it: this kind of resource is in no namespace",
+        },
+    ],
+};
+
+/// What a server writes into `metadata`; it decides nothing.
+const SERVER_SET: [&str; 10] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// In this annotation Calico keeps the labels of a resource that it stores as a custom resource.
+const STORED_METADATA: &str = "projectcalico.org/metadata";
+
+/// One resource: its kind, and a table of what stands in its metadata and its spec.
+#[derive(Clone, Debug)]
+pub(crate) struct Resource {
+    pub(crate) kind: Kind,
+    pub(crate) node: Node,
+}
+
+/// The resources of a TOML document.
+pub(crate) fn of_toml(root: Table, reader: &mut Reader) -> Vec<Resource> {
+    reader.fields_of_table(&root, 0..0, &DOCUMENT);
+    let mut resources = Vec::new();
+    for entry in root.entries {
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.plural() == entry.key) else {
+            continue;
+        };
+        reader.array(&entry);
+        if let Value::Array(items) = entry.node.value {
+            resources.extend(items.into_iter().map(|node| Resource { kind, node }));
+        }
+    }
+    resources
+}
+
+/// The resources of a YAML or JSON text; each root holds one, or a list of them.
+pub(crate) fn of_nodes(roots: Vec<Node>, reader: &mut Reader) -> Vec<Resource> {
+    let mut resources = Vec::new();
+    for root in roots {
+        if !matches!(root.value, Value::Null) {
+            resource(root, None, &mut resources, reader);
+        }
+    }
+    resources
+}
+
+/// Reads one resource; `expected` is its kind if the list that it stands in says so.
+fn resource(
+    node: Node,
+    expected: Option<&'static Known>,
+    resources: &mut Vec<Resource>,
+    reader: &mut Reader,
+) {
+    let Node { span, value: Value::Table(table) } = node else {
+        // Reports that it is none.
+        reader.fields(&node, &ENVELOPE);
+        return;
+    };
+    let Some(known) = kind_of(&table, &span, expected, reader) else { return };
+    match known {
+        KindFound::List(item) => list(table, item, resources, reader),
+        KindFound::One(Known { support: Ok(kind), .. }) => {
+            resources.extend(enveloped(*kind, table, reader));
+        }
+        KindFound::One(Known { name, support: Err(severity), help, .. }) => {
+            let entry = table.entry("kind");
+            let span = entry.map_or(span, |entry| entry.node.span.clone());
+            let finding = match severity {
+                Severity::Error => {
+                    Diagnostic::error("kind.unsupported", format!("`{name}` is not supported yet"))
+                        .at(reader.place(&span), "ignoring it could change what passes")
+                }
+                Severity::Warning => {
+                    Diagnostic::warning("kind.unsupported", format!("`{name}` has no effect yet"))
+                        .at(reader.place(&span), "read, but not acted on")
+                }
+            };
+            reader.report(finding.help(*help));
+        }
+    }
+}
+
+enum KindFound {
+    /// A list, and what its items are if its name says so.
+    List(Option<&'static Known>),
+    One(&'static Known),
+}
+
+/// The kind that a resource says to be of, with an `apiVersion` that the kind has.
+fn kind_of(
+    table: &Table,
+    span: &Range<usize>,
+    expected: Option<&'static Known>,
+    reader: &mut Reader,
+) -> Option<KindFound> {
+    let place = reader.place(span);
+    for (field, example) in [
+        ("apiVersion", "apiVersion = \"projectcalico.org/v3\""),
+        ("kind", "kind = \"GlobalNetworkPolicy\""),
+    ] {
+        if table.entry(field).is_none() && expected.is_none() {
+            let finding = Diagnostic::error("field.missing", format!("a resource needs `{field}`"))
+                .at(place.clone(), format!("`{field}` is missing here"))
+                .help(format!("add `{example}`, or what it is"));
+            reader.report(finding);
+        }
+    }
+    let Some(entry) = table.entry("kind") else { return expected.map(KindFound::One) };
+    let word = reader.text("kind", &entry.node)?.value.clone();
+    let found = if word == "List" {
+        KindFound::List(None)
+    } else if let Some(item) = word.strip_suffix("List").and_then(known) {
+        KindFound::List(Some(item))
+    } else if let Some(known) = known(&word) {
+        KindFound::One(known)
+    } else {
+        unknown_kind(&word, entry, reader);
+        return None;
+    };
+    if let Some(entry) = table.entry("apiVersion") {
+        check_api_version(&found, &word, entry, reader)?;
+    }
+    Some(found)
+}
+
+fn unknown_kind(word: &str, entry: &Entry, reader: &mut Reader) {
+    let words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let help = match suggestion(word, &words) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => format!("the kinds are {}", quoted_list(&words)),
+    };
+    let finding = Diagnostic::error("kind.unknown", format!("`{word}` is not a kind of resource"))
+        .at(reader.place(&entry.node.span), "unknown kind")
+        .help(help);
+    reader.report(finding);
+}
+
+fn check_api_version(
+    found: &KindFound,
+    kind: &str,
+    entry: &Entry,
+    reader: &mut Reader,
+) -> Option<()> {
+    let text = reader.text("apiVersion", &entry.node)?;
+    let versions: &[&str] = match found {
+        KindFound::List(None) => &["v1"],
+        KindFound::List(Some(known)) | KindFound::One(known) => known.api_versions,
+    };
+    let Some(wanted) = versions.first() else { return Some(()) };
+    if versions.contains(&text.value.as_str()) {
+        return Some(());
+    }
+    let message = format!("`{kind}` has no version `{}`", text.value);
+    let finding = Diagnostic::error("kind.api-version", message)
+        .at(reader.place(&entry.node.span), "unknown version")
+        .help(format!("write `apiVersion = \"{wanted}\"`"));
+    reader.report(finding);
+    None
+}
+
+fn list(
+    table: Table,
+    item: Option<&'static Known>,
+    resources: &mut Vec<Resource>,
+    reader: &mut Reader,
+) {
+    let span = table.entries.first().map_or(0..0, |entry| entry.key_span.clone());
+    let fields = reader.fields_of_table(&table, span, &LIST);
+    if let Some(entry) = fields.required("items", "items = []", reader) {
+        reader.array(entry);
+    }
+    let items = table.entries.into_iter().find(|entry| entry.key == "items");
+    if let Some(Entry { node: Node { value: Value::Array(items), .. }, .. }) = items {
+        for node in items {
+            resource(node, item, resources, reader);
+        }
+    }
+}
+
+/// The fields of `metadata` and `spec` in one table.
+fn enveloped(kind: Kind, table: Table, reader: &mut Reader) -> Option<Resource> {
+    let kind_at = table.entry("kind").map(|entry| entry.node.span.clone());
+    reader.fields_of_table(&table, 0..0, &ENVELOPE);
+    let stored = table.entry("apiVersion").is_some_and(
+        |entry| matches!(&entry.node.value, Value::Text(text) if text.value.starts_with("crd.")),
+    );
+    let mut entries = Vec::new();
+    let (mut metadata_at, mut spec_at) = (None, None);
+    for Entry { key, key_span, node } in table.entries {
+        match key.as_str() {
+            "metadata" => {
+                metadata_at = Some(key_span);
+                entries.extend(metadata(node, stored, reader)?);
+            }
+            "spec" => {
+                spec_at = Some(key_span);
+                entries.extend(spec(node, reader)?);
+            }
+            _ => {}
+        }
+    }
+    let Some(metadata_at) = metadata_at else {
+        let at = kind_at.or(spec_at).unwrap_or(0..0);
+        let finding = Diagnostic::error("field.missing", "a resource needs `metadata`")
+            .at(reader.place(&at), "`metadata` is missing here")
+            .help("add `metadata = { name = \"...\" }`");
+        reader.report(finding);
+        return None;
+    };
+    let named = entries.iter().any(|entry| entry.key == "name");
+    let span = if named { spec_at.unwrap_or(metadata_at) } else { metadata_at };
+    Some(Resource { kind, node: Node { span, value: Value::Table(Table { entries }) } })
+}
+
+/// What of `metadata` is ours. `stored` is metadata as Calico's own storage has it.
+fn metadata(node: Node, stored: bool, reader: &mut Reader) -> Option<Vec<Entry>> {
+    let Value::Table(mut table) = node.value else {
+        reader.fields(&node, &METADATA);
+        return None;
+    };
+    table.entries.retain(|entry| !SERVER_SET.contains(&entry.key.as_str()));
+    reader.fields_of_table(&table, node.span, &METADATA);
+    let annotations = table.entry("annotations").map(|entry| &entry.node.value);
+    if stored
+        && let Some(Value::Table(annotations)) = annotations
+        && let Some(entry) = annotations.entry(STORED_METADATA)
+    {
+        let message = format!("the annotation `{STORED_METADATA}` is not supported yet");
+        let finding = Diagnostic::error("field.unsupported", message)
+            .at(reader.place(&entry.key_span), "holds the labels of the resource")
+            .help("export the resource as `projectcalico.org/v3`, with `calicoctl get -o yaml`");
+        reader.report(finding);
+    }
+    table.entries.retain(|entry| METADATA_FIELDS.contains(&entry.key.as_str()));
+    Some(table.entries)
+}
+
+fn spec(node: Node, reader: &mut Reader) -> Option<Vec<Entry>> {
+    let mut table = match node.value {
+        Value::Null => return Some(Vec::new()),
+        Value::Table(table) => table,
+        Value::Array(_)
+        | Value::Bool(_)
+        | Value::Float(_)
+        | Value::Integer(_)
+        | Value::Other(_)
+        | Value::Text(_) => {
+            let help = "write the fields of the resource below `spec`".to_owned();
+            reader.mistyped("spec", &node, "a table", help);
+            return None;
+        }
+    };
+    table.entries.retain(|entry| {
+        let misplaced = METADATA_FIELDS.contains(&entry.key.as_str());
+        if misplaced {
+            let finding =
+                Diagnostic::error("field.unknown", format!("`spec` has no field `{}`", entry.key))
+                    .at(reader.place(&entry.key_span), "unknown field")
+                    .help(format!("`{}` belongs in `metadata`", entry.key));
+            reader.report(finding);
+        }
+        !misplaced
+    });
+    Some(table.entries)
+}
