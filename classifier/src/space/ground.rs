@@ -26,7 +26,7 @@ impl AddressRange {
     /// The fewest prefixes that make up the range.
     #[must_use]
     pub fn nets(&self) -> Vec<IpNet> {
-        match (self.first_address(), address(self.version, self.last)) {
+        match (self.first_address(), self.last_address()) {
             (IpAddr::V4(first), IpAddr::V4(last)) => {
                 IpSubnets::from(Ipv4Subnets::new(first, last, 0)).collect()
             }
@@ -37,10 +37,16 @@ impl AddressRange {
         }
     }
 
-    /// The first address; both ends stand for all of the range.
+    /// The first address.
     #[must_use]
     pub fn first_address(&self) -> IpAddr {
         address(self.version, self.first)
+    }
+
+    /// The last address.
+    #[must_use]
+    pub fn last_address(&self) -> IpAddr {
+        address(self.version, self.last)
     }
 }
 

@@ -65,6 +65,19 @@ pub enum TooLarge {
     },
 }
 
+impl TooLarge {
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Pairs { .. } => "ask about fewer objects",
+            Self::Bricks { .. } => {
+                "rules with long lists of both source and destination ports make it so; use ranges that meet"
+            }
+        }
+    }
+}
+
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

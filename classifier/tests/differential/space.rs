@@ -23,6 +23,9 @@ const PAIRS_TRIED_WHOLE: usize = 2;
 /// Packets tried between all other pairs.
 const PACKETS_PER_PAIR: usize = 2;
 
+/// Places of a comparison between all of which a packet is tried; few policy sets have more.
+const PLACES_TRIED: usize = 60;
+
 #[test]
 fn every_packet_is_in_the_part_that_the_reference_says() {
     let (seed, mut rng) = seeded("partitions");
@@ -97,7 +100,9 @@ fn diff_names_where_the_reference_changes_its_verdict_and_nothing_else() {
         let answer =
             diff(&old_image.view(), &new_image.view(), crossing, Limits::default()).unwrap();
         empty += u64::from(answer.verdicts.is_empty());
-        for packet in probes(&mut rng, &[&old, &new]) {
+        let mut probes = probes(&mut rng, &[&old, &new]);
+        probes.extend(between_places(&mut rng, &answer.places, &Cells::of(&[&old, &new])));
+        for packet in probes {
             let was = Outcome::from(reference::evaluate(&old, &packet, crossing));
             let now = Outcome::from(reference::evaluate(&new, &packet, crossing));
             let expected = (was.verdict != now.verdict).then_some((was, now));
@@ -160,6 +165,30 @@ fn probes(rng: &mut Rng, sets: &[&PolicySet]) -> Vec<PacketKey> {
                 let packets: Vec<PacketKey> = packets.collect();
                 let some = (0..PACKETS_PER_PAIR).map(|_| packets.get(rng.usize(..count)).unwrap());
                 probes.extend(some.copied());
+            }
+        }
+    }
+    probes
+}
+
+/// A packet between any two places, from and to one end of one of their ranges.
+fn between_places(rng: &mut Rng, places: &[Place], cells: &Cells) -> Vec<PacketKey> {
+    let mut probes = Vec::new();
+    for family in [IpVersion::V4, IpVersion::V6] {
+        let mut ends = Vec::new();
+        for place in places {
+            let ranges = place.members.iter().flat_map(|member| &member.ranges);
+            let ranges: Vec<_> = ranges.filter(|range| range.version == family).collect();
+            if let Some(range) = rng.choice(ranges) {
+                ends.push(if rng.bool() { range.first_address() } else { range.last_address() });
+            }
+        }
+        rng.shuffle(&mut ends);
+        ends.truncate(PLACES_TRIED);
+        for src in &ends {
+            for dst in &ends {
+                let packets: Vec<PacketKey> = cells.packets(*src, *dst).collect();
+                probes.extend(rng.choice(packets));
             }
         }
     }
