@@ -68,7 +68,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<u8> {
     let diffs = match compared {
         Ok(diffs) => diffs,
         Err(error) => {
-            say(&format!("{error}: compare smaller policies"));
+            say(&format!("{error}: {}", error.help()));
             return Ok(NO_ANSWER);
         }
     };

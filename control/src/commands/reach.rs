@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<u8> {
     let answer = match reach(&documents.set, &view, &question, Limits::default()) {
         Ok(answer) => answer,
         Err(error) => {
-            say(&format!("{error}: ask about fewer objects, with narrower `--from` and `--to`"));
+            say(&format!("{error}: {}", error.help()));
             return Ok(WRONG);
         }
     };
