@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, control, dataplane, diff, reach, status, trace, version};
+use crate::commands::{
+    check, control, convert, dataplane, diff, fmt, reach, status, trace, version,
+};
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 when all is well, 1 when something is wrong and was said, 2 when the command line or the path given to \
@@ -24,10 +26,14 @@ enum Command {
     Check(check::Arguments),
     /// Run the daemon: keep what is in force the same as the policy documents, and write the flow log
     Control(control::Arguments),
+    /// Write a policy document in another language: TOML, YAML or JSON
+    Convert(convert::Arguments),
     /// Start the data plane, ravelin-dataplane, with the flags that the settings say
     Dataplane(dataplane::Arguments),
     /// Show exactly what two policies decide differently
     Diff(diff::Arguments),
+    /// Write the selectors of policy documents in canonical form, and touch nothing else
+    Fmt(fmt::Arguments),
     /// Show exactly what may pass from one thing to another, and the rule that allows it
     Reach(reach::Arguments),
     /// Show ports, counters, the policy in force and what is wrong
@@ -46,8 +52,10 @@ pub fn run(cli: &Cli) -> u8 {
     let status = match &cli.command {
         Command::Check(arguments) => check::run(arguments, color, out),
         Command::Control(arguments) => Ok(control::run(arguments)),
+        Command::Convert(arguments) => convert::run(arguments, out),
         Command::Dataplane(arguments) => Ok(dataplane::run(arguments)),
         Command::Diff(arguments) => diff::run(arguments, out),
+        Command::Fmt(arguments) => fmt::run(arguments, out),
         Command::Reach(arguments) => reach::run(arguments, out),
         Command::Status(arguments) => status::run(arguments, out),
         Command::Trace(arguments) => trace::run(arguments, out),

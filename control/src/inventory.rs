@@ -16,7 +16,7 @@ use crate::files::{self, FileError, unreadable};
 use crate::lists::{self, ListError};
 
 /// Largest document, bytes.
-const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 /// Most documents of a set.
 const DOCUMENTS_MAX: usize = 10_000;
 /// Most findings that are handed on; a person corrects these and tries again.
@@ -152,7 +152,7 @@ impl Set {
 }
 
 /// The document files that `path` stands for.
-fn documents(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+pub(crate) fn documents(path: &Path, findings: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
     }

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 pub mod check;
 pub mod control;
+pub mod convert;
 pub mod dataplane;
 pub mod diff;
 mod documents;
 mod exact;
+pub mod fmt;
 pub mod reach;
 pub mod status;
 pub mod trace;

@@ -1,5 +1,6 @@
 //! Documents as users write them: from text to checked resources, every finding with its place.
 
+mod convert;
 mod dialect;
 mod json;
 mod kind;
@@ -16,10 +17,12 @@ mod rule_value;
 mod selector;
 mod tier;
 mod toml;
+mod write;
 mod yaml;
 
 use std::sync::Arc;
 
+pub(crate) use self::convert::{convert, with_canonical_selectors};
 pub(crate) use self::dialect::Dialect;
 use self::kind::Kind;
 pub(crate) use self::net::Written;

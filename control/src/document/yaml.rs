@@ -302,7 +302,7 @@ fn scalar(
 }
 
 /// What a word without quotes is, if not a string.
-fn plain(word: &str) -> Option<Value> {
+pub(super) fn plain(word: &str) -> Option<Value> {
     match word {
         "" | "~" | "null" | "Null" | "NULL" => Some(Value::Null),
         "true" | "True" | "TRUE" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
