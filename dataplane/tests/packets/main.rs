@@ -9,5 +9,6 @@ mod parse;
 mod pipeline;
 mod policy_change;
 mod second_parser;
+mod soundness;
 mod support;
 mod swap;
