@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use classifier::handover::{MESSAGE_MAX, Reply};
@@ -26,6 +27,8 @@ use tracing::{debug, warn};
 const PEER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same for a peer that is not allowed: time for a message that is under way, to answer it with a word.
 const STRANGER_TIMEOUT: Duration = Duration::from_millis(50);
+/// Pause when the system has no file descriptor or memory left for a connection, which goes on waiting.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that may wait.
 const BACKLOG: i32 = 16;
 /// File descriptors that fit a message: one is right, a second one is enough to know that it is wrong.
@@ -103,6 +106,12 @@ impl Server {
         let peer = match accept_with(&self.listener, SocketFlags::CLOEXEC) {
             Ok(peer) => peer,
             Err(Errno::CONNABORTED | Errno::INTR) => return Ok(true),
+            // It may be anybody's doing, and it passes: no reason to end, which would end the traffic.
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                warn!(%error, "handover: a connection has to wait");
+                thread::sleep(SHORTAGE_PAUSE);
+                return Ok(true);
+            }
             Err(error) => return Err(error.into()),
         };
         if let Err(error) = self.serve(&peer, answer) {
