@@ -17,8 +17,11 @@ use crate::spool::{Spool, SpoolCounts};
 const POLL: Duration = Duration::from_millis(20);
 /// Longest time that a record waits for the disk: what a power failure may cost.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-/// Records moved in one go, so that one busy queue cannot keep the others waiting for long.
+/// Records taken from a queue in one go, so that one busy queue cannot keep the others waiting for long.
 const CHUNK_RECORDS: usize = 1024;
+/// Most goes between two looks at the clock: workers that fill their queues as fast as they are emptied must not keep
+/// the disk from being synced and the counters from being seen.
+const ROUNDS_MAX: usize = 32;
 
 /// Moves records from queues to the spool.
 #[derive(Debug)]
@@ -50,19 +53,20 @@ impl Reporter {
         self.spool.sync();
     }
 
-    /// Empties the queues into the spool, and forces it to disk when that is due.
+    /// Moves what is in the queues to the spool, and forces it to disk when that is due.
     pub fn drain(&mut self, now: Instant) {
         let mut records = Vec::with_capacity(CHUNK_RECORDS);
-        loop {
-            records.clear();
+        for _ in 0..ROUNDS_MAX {
+            let mut moved = 0;
             for queue in &mut self.queues {
-                let room = CHUNK_RECORDS - records.len();
-                records.extend(std::iter::from_fn(|| queue.pop().ok()).take(room));
+                records.clear();
+                records.extend(std::iter::from_fn(|| queue.pop().ok()).take(CHUNK_RECORDS));
+                self.spool.append(&records);
+                moved += records.len();
             }
-            if records.is_empty() {
+            if moved == 0 {
                 break;
             }
-            self.spool.append(&records);
         }
         if self.synced.is_none_or(|synced| now.duration_since(synced) >= SYNC_INTERVAL) {
             self.spool.sync();
@@ -146,6 +150,32 @@ mod tests {
         assert_eq!(spooled_bytes(directory.path()), 3001 * RECORD_BYTES as u64);
         assert_eq!(first.slots(), 4096);
         assert_eq!(second.slots(), 4096);
+    }
+
+    #[test]
+    fn busy_queue_keeps_neither_the_others_nor_the_clock_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let flood = ROUNDS_MAX * CHUNK_RECORDS + 1;
+        let (mut busy, busy_end) = RingBuffer::new(flood);
+        let (mut other, other_end) = RingBuffer::new(16);
+        for _ in 0..flood {
+            busy.push(record(1)).unwrap();
+        }
+        other.push(record(2)).unwrap();
+        let mut reporter = reporter(vec![busy_end, other_end], directory.path());
+        let counters = reporter.counters();
+        reporter.drain(moment());
+        assert_eq!(
+            counters.counts().written,
+            flood as u64,
+            "all of the other, not all of the busy"
+        );
+        let spooled = std::fs::read(directory.path().join(format!("{:020}.rec", 0))).unwrap();
+        let (spooled, _) = spooled.as_chunks::<RECORD_BYTES>();
+        let place = spooled.iter().position(|bytes| FlowRecord::decode(bytes) == Some(record(2)));
+        assert_eq!(place, Some(CHUNK_RECORDS));
+        reporter.drain(moment());
+        assert_eq!(counters.counts().written, flood as u64 + 1);
     }
 
     #[test]
