@@ -156,7 +156,34 @@ impl Check<'_> {
                 && *direction < 2
                 && is_range([*first, *end], counts.rules)
         };
-        ensure(self.table(Section::Blocks).iter().all(fits), Section::Blocks, OUTSIDE)
+        ensure(self.table(Section::Blocks).iter().all(fits), Section::Blocks, OUTSIDE)?;
+        self.work()
+    }
+
+    /// A program visits no rule twice, so that no image, however it was made, costs a packet more than all its rules.
+    ///
+    /// That ranges do not overlap comes first: it keeps this check itself to one pass.
+    fn work(&self) -> Result<(), ImageError> {
+        const OVERLAP: &str = "has ranges that do not follow one another";
+        let programs = self.table::<2>(Section::Programs);
+        let segments = self.table::<3>(Section::Segments);
+        let blocks = self.table::<4>(Section::Blocks);
+        ensure(follow_one_another(programs.iter().copied()), Section::Programs, OVERLAP)?;
+        let ranges = segments.iter().map(|[_, first, end]| [*first, *end]);
+        ensure(follow_one_another(ranges), Section::Segments, OVERLAP)?;
+        let ranges = blocks.iter().map(|[_, _, first, end]| [*first, *end]);
+        ensure(follow_one_another(ranges), Section::Blocks, OVERLAP)?;
+        let steps = self.words(Section::Steps);
+        let in_order = |[first, end]: &[u32; 2]| {
+            let segments = segments.get(*first as usize..*end as usize).unwrap_or_default();
+            let (Some([_, first, _]), Some([_, _, end])) = (segments.first(), segments.last())
+            else {
+                return true;
+            };
+            let steps = steps.get(*first as usize..*end as usize).unwrap_or_default();
+            steps.is_sorted_by(|a, b| a < b)
+        };
+        ensure(programs.iter().all(in_order), Section::Steps, "visits blocks out of order")
     }
 
     fn rules(&self, counts: &Counts) -> Result<(), ImageError> {
@@ -229,6 +256,12 @@ fn is_range([first, end]: [u32; 2], limit: usize) -> bool {
     first <= end && end as usize <= limit
 }
 
+/// Whether each range begins where the one before it ends.
+fn follow_one_another(mut ranges: impl Iterator<Item = [u32; 2]>) -> bool {
+    let mut at = 0;
+    ranges.all(|[first, end]| std::mem::replace(&mut at, end) == first)
+}
+
 fn ensure(holds: bool, section: Section, why: &'static str) -> Result<(), ImageError> {
     if holds { Ok(()) } else { Err(ImageError::Table { table: format!("{section:?}"), why }) }
 }
@@ -237,7 +270,7 @@ fn ensure(holds: bool, section: Section, why: &'static str) -> Result<(), ImageE
 mod tests {
     use std::net::IpAddr;
 
-    use super::super::layout::{CHECKSUM_AT, checksum};
+    use super::super::layout::{CHECKSUM_AT, Section, checksum};
     use super::super::{FORMAT_VERSION, Image, ImageBytes};
     use crate::compile::{Limits, compile};
     use crate::label::Labels;
@@ -248,6 +281,10 @@ mod tests {
     use crate::selector::Selector;
 
     fn image() -> Image {
+        compile(&policy_set(), 41, &Limits::default()).unwrap()
+    }
+
+    fn policy_set() -> PolicySet {
         let mut set = PolicySet::new();
         let selector = |text: &str| Selector::parse(text).unwrap();
         for (name, nets) in [
@@ -276,7 +313,44 @@ mod tests {
             ingress: vec![Rule::new(Action::Log), rule],
             egress: Vec::new(),
         });
-        compile(&set, 41, &Limits::default()).unwrap()
+        set
+    }
+
+    /// Position of a section in the bytes of an image.
+    fn start_of(section: Section, bytes: &[u8]) -> usize {
+        let at = 48 + section as usize * 16;
+        usize::try_from(u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())).unwrap()
+    }
+
+    /// What validation says of `image` with these words written into it.
+    fn patched(image: &Image, section: Section, word: usize, values: &[u32]) -> Option<String> {
+        let mut bytes = ImageBytes::from_slice(image.bytes());
+        let start = start_of(section, image.bytes()) + word * 4;
+        for (index, value) in values.iter().enumerate() {
+            let at = start + index * 4;
+            bytes.as_mut_bytes()[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        let right = checksum(bytes.as_bytes());
+        bytes.as_mut_bytes()[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&right.to_le_bytes());
+        Image::load(bytes).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_image_that_visits_rules_twice_is_refused() {
+        let mut set = policy_set();
+        let mut second = set.policies[0].clone();
+        second.name = "ssh-2".to_owned();
+        set.policies.push(second);
+        let image = compile(&set, 1, &Limits::default()).unwrap();
+        assert_eq!(patched(&image, Section::Steps, 0, &[0, 1]), None, "as it is");
+        let says = |section: &str, why: &str| {
+            Some(format!("the policy image is inconsistent: table {section} {why}"))
+        };
+        let twice = says("Steps", "visits blocks out of order");
+        assert_eq!(patched(&image, Section::Steps, 0, &[0, 0]), twice);
+        assert_eq!(patched(&image, Section::Steps, 0, &[1, 0]), twice);
+        let overlap = "has ranges that do not follow one another";
+        assert_eq!(patched(&image, Section::Blocks, 6, &[0]), says("Blocks", overlap));
     }
 
     fn ask(image: &Image) {
