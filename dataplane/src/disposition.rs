@@ -23,7 +23,10 @@ pub enum DropReason {
     NonIp,
     /// A fragment: no ports can be seen, so no rule can be applied to it.
     Fragment,
-    /// A neighbour discovery message that is not link-local traffic (hop limit below 255, RFC 4861 section 6.1).
+    /// The packet carries its own route: its destination address, which rules see, is not where it ends.
+    SourceRoute,
+    /// A neighbour discovery message that is not link-local traffic (hop limit below 255, RFC 4861 section 6.1), or
+    /// hides behind extension headers.
     NeighbourDiscovery,
     /// A TCP segment that belongs to no flow and does not open one.
     TcpNotOpening,
@@ -39,12 +42,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of `index`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoPolicy,
         Self::Malformed,
         Self::VlanTags,
         Self::NonIp,
         Self::Fragment,
+        Self::SourceRoute,
         Self::NeighbourDiscovery,
         Self::TcpNotOpening,
         Self::PolicyDenied,
@@ -68,6 +72,7 @@ impl DropReason {
             Self::VlanTags => "vlan-tags",
             Self::NonIp => "non-ip",
             Self::Fragment => "fragment",
+            Self::SourceRoute => "source-route",
             Self::NeighbourDiscovery => "neighbour-discovery",
             Self::TcpNotOpening => "tcp-not-opening",
             Self::PolicyDenied => "policy-denied",

@@ -31,7 +31,7 @@ pub enum Parsed {
     Arp,
     /// An IPv6 neighbour or router solicitation or advertisement from the link itself (RFC 4861).
     NeighbourDiscovery,
-    /// Neither IPv4, IPv6 nor ARP.
+    /// Neither IPv4, IPv6 nor ARP, and none of these in an IEEE 802.3 frame.
     NonIp,
     /// An IP packet that policy judges.
     Ip(Packet),
@@ -122,7 +122,29 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, DropReason> {
         ether_type::ARP => arp(payload),
         ether_type::IPV4 => network::ipv4(payload, vlans),
         ether_type::IPV6 => network::ipv6(payload, vlans),
+        length if is_length(length) && is_ip_behind_llc(payload) => Err(DropReason::NonIp),
         _ => Ok(Parsed::NonIp),
+    }
+}
+
+/// IEEE 802.3: what would be the `EtherType` is the length of the frame, and an LLC header follows.
+fn is_length(ether_type: EtherType) -> bool {
+    ether_type.0 < 0x0600
+}
+
+/// Whether a host that still reads such frames (RFC 948, RFC 1042) would find IP, ARP or a VLAN tag in it. Nobody looks into
+/// it here, so no setting lets it pass.
+fn is_ip_behind_llc(payload: &[u8]) -> bool {
+    match payload {
+        // LLC has a number of its own for IP.
+        [0x06, ..] | [_, 0x06, ..] => true,
+        // SNAP, whatever the organisation says that it is.
+        [0xAA, 0xAA, _, _, _, _, high, low, ..] => {
+            let ether_type = EtherType(u16::from_be_bytes([*high, *low]));
+            is_tag(ether_type)
+                || matches!(ether_type, ether_type::ARP | ether_type::IPV4 | ether_type::IPV6)
+        }
+        _ => false,
     }
 }
 

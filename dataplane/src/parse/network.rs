@@ -17,6 +17,11 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
+/// IPv4 options (RFC 791 section 3.1): one byte each, or with a length.
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
 
 /// Reads an IPv4 packet.
 ///
@@ -29,11 +34,13 @@ pub(super) fn ipv4(bytes: &[u8], vlans: Vlans) -> Result<Parsed, DropReason> {
     if header.is_fragmenting_payload() {
         return Err(DropReason::Fragment);
     }
+    check_options(header.options())?;
     transport::read(&Datagram {
         src: IpAddr::V4(header.source_addr()),
         dst: IpAddr::V4(header.destination_addr()),
         protocol: header.protocol().0,
         hop_limit: header.ttl(),
+        extended: false,
         payload,
         vlans,
     })
@@ -51,9 +58,27 @@ pub(super) fn ipv6(bytes: &[u8], vlans: Vlans) -> Result<Parsed, DropReason> {
         dst: IpAddr::V6(header.destination_addr()),
         protocol,
         hop_limit: header.hop_limit(),
+        extended: protocol != header.next_header().0,
         payload,
         vlans,
     })
+}
+
+/// Refuses a source route (RFC 7126 sections 4.3 and 4.4): a host that follows it sends the packet on, behind our back, to
+/// where policy may not let it.
+fn check_options(options: &[u8]) -> Result<(), DropReason> {
+    let mut rest = options;
+    loop {
+        rest = match rest {
+            [] | [END_OF_OPTIONS, ..] => return Ok(()),
+            [NO_OPERATION, rest @ ..] => rest,
+            [LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE, ..] => return Err(DropReason::SourceRoute),
+            [_, length @ 2..=u8::MAX, ..] => {
+                rest.get(usize::from(*length)..).ok_or(DropReason::Malformed)?
+            }
+            _ => return Err(DropReason::Malformed),
+        };
+    }
 }
 
 /// The upper-layer protocol and its bytes. Any fragment header ends the walk, an atomic one (RFC 6946) too.
@@ -64,7 +89,8 @@ fn walk_extensions(first: u8, payload: &[u8]) -> Result<(u8, &[u8]), DropReason>
     for count in 0..=EXTENSIONS_MAX {
         let (following, length) = match next {
             HOP_BY_HOP if count == 0 => generic_extension(rest)?,
-            ROUTING | DESTINATION_OPTIONS => generic_extension(rest)?,
+            ROUTING => routing(rest)?,
+            DESTINATION_OPTIONS => generic_extension(rest)?,
             AUTHENTICATION => authentication(rest)?,
             FRAGMENT => return Err(DropReason::Fragment),
             // RFC 8200 section 4.3: only directly behind the IPv6 header.
@@ -81,6 +107,16 @@ fn walk_extensions(first: u8, payload: &[u8]) -> Result<(u8, &[u8]), DropReason>
 fn generic_extension(bytes: &[u8]) -> Result<(u8, usize), DropReason> {
     let header = Ipv6RawExtHeaderSlice::from_slice(bytes).map_err(|_| DropReason::Malformed)?;
     Ok((header.next_header().0, header.slice().len()))
+}
+
+/// Next header and length of a routing header. One with segments left is a source route (RFC 5095 for type 0): a host that
+/// follows it sends the packet on to an address that no rule has seen.
+fn routing(bytes: &[u8]) -> Result<(u8, usize), DropReason> {
+    let extension = generic_extension(bytes)?;
+    match bytes {
+        [_, _, _, 0, ..] => Ok(extension),
+        _ => Err(DropReason::SourceRoute),
+    }
 }
 
 /// Next header and length of an authentication header (RFC 4302), in IPv6 a multiple of eight bytes.

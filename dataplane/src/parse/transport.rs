@@ -22,6 +22,8 @@ pub(super) struct Datagram<'a> {
     pub(super) dst: IpAddr,
     pub(super) protocol: u8,
     pub(super) hop_limit: u8,
+    /// Whether extension headers stand between the IPv6 header and the payload.
+    pub(super) extended: bool,
     pub(super) payload: &'a [u8],
     pub(super) vlans: Vlans,
 }
@@ -73,19 +75,18 @@ fn sctp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
     Ok((ports, Signal::Datagram))
 }
 
-/// The first words of an ICMP message, and how long it is.
+/// The first words of an ICMP message.
 struct Icmp {
     kind: u8,
     code: u8,
     identifier: u16,
-    length: usize,
 }
 
 impl Icmp {
     fn read(payload: &[u8]) -> Result<Self, DropReason> {
         let header = payload.first_chunk::<ICMP_BYTES>().ok_or(DropReason::Malformed)?;
         let [kind, code, _, _, i0, i1, ..] = *header;
-        Ok(Self { kind, code, identifier: u16::from_be_bytes([i0, i1]), length: payload.len() })
+        Ok(Self { kind, code, identifier: u16::from_be_bytes([i0, i1]) })
     }
 
     /// Echo has code 0 and nothing else (RFC 792, RFC 4443 section 4): another code is no query that gets a reply.
@@ -113,13 +114,27 @@ impl Icmp {
     }
 }
 
-/// These pass below policy, so they must be valid: whole, code 0, and not forwarded (RFC 4861 sections 6.1 and 7.1).
+/// These pass below policy, so they must be valid: whole, code 0, not forwarded (RFC 4861 sections 6.1 and 7.1), and with
+/// nothing in front of them that a host would have to skip to see what they are (RFC 7113 section 3).
 fn neighbour_discovery(message: &Icmp, datagram: &Datagram<'_>) -> Result<Parsed, DropReason> {
-    if message.length < message.discovery_bytes() {
-        return Err(DropReason::Malformed);
-    }
-    if datagram.hop_limit != FROM_THE_LINK || message.code != 0 {
+    let options = datagram.payload.get(message.discovery_bytes()..);
+    let options = options.ok_or(DropReason::Malformed)?;
+    if datagram.hop_limit != FROM_THE_LINK || datagram.extended || message.code != 0 {
         return Err(DropReason::NeighbourDiscovery);
     }
-    Ok(Parsed::NeighbourDiscovery)
+    if are_options_whole(options) {
+        Ok(Parsed::NeighbourDiscovery)
+    } else {
+        Err(DropReason::Malformed)
+    }
+}
+
+/// Options of neighbour discovery (RFC 4861 section 4.6): type, length in units of eight bytes, never 0.
+fn are_options_whole(options: &[u8]) -> bool {
+    let mut rest = options;
+    while let [_, length @ 1..=u8::MAX, ..] = rest {
+        let Some(following) = rest.get(usize::from(*length) * 8..) else { return false };
+        rest = following;
+    }
+    rest.is_empty()
 }

@@ -99,6 +99,7 @@ fn check(
             DropReason::VlanTags,
             DropReason::NonIp,
             DropReason::Fragment,
+            DropReason::SourceRoute,
             DropReason::NeighbourDiscovery,
         ] {
             let dropped = counted.dropped_for(reason).packets;
@@ -201,6 +202,7 @@ fn templates() -> Vec<Vec<u8>> {
     let mut fragment = frame(CLIENT[0], SERVER[0], Layer::Udp(1, 53));
     fragment[ETHERNET + 6] = 0x20;
     let whole = frame(CLIENT[1], SERVER[1], Layer::Udp(1, 53));
+    out.push(extend(&whole, 43, vec![0, 0, 0, 1, 0, 0, 0, 0]));
     out.extend([fragment, extend(&whole, 44, vec![0; 8]), extend(&whole, 60, vec![0; 8])]);
     out
 }

@@ -52,7 +52,7 @@ fn valid() -> Vec<Vec<u8>> {
     let mut out: Vec<Vec<u8>> = judged().into_iter().map(|(bytes, _)| bytes).collect();
     out.extend((133..=136).map(discovery));
     out.push(arp());
-    out.extend([with_options(), with_extensions(1), with_extensions(8)]);
+    out.extend([with_options(&[1; 8]), with_extensions(1), with_extensions(8)]);
     out
 }
 
@@ -187,6 +187,72 @@ fn neighbour_discovery_that_was_forwarded_is_refused() {
 }
 
 #[test]
+fn neighbour_discovery_behind_extension_headers_or_with_broken_options_is_refused() {
+    for kind in 133..=136 {
+        for extension in [0, 43, 60] {
+            let hidden = extend(&discovery(kind), extension, vec![0; 8]);
+            assert_eq!(parse(&hidden), Err(DropReason::NeighbourDiscovery));
+        }
+        for units in [0, 2, 255] {
+            let mut bytes = discovery(kind);
+            bytes[ETHERNET + 65] = units;
+            assert_eq!(parse(&bytes), Err(DropReason::Malformed), "{kind}, {units}");
+        }
+        let mut bytes = discovery(kind);
+        bytes[ETHERNET + 5] += 1;
+        bytes.push(0);
+        assert_eq!(parse(&bytes), Err(DropReason::Malformed), "half an option");
+    }
+}
+
+#[test]
+fn packet_with_a_route_of_its_own_is_refused() {
+    for option in [131, 137] {
+        for before in 0..4 {
+            let mut options = vec![1; before];
+            options.extend([option, 7, 4, 198, 18, 70, 1]);
+            options.resize(12, 0);
+            assert_eq!(parse(&with_options(&options)), Err(DropReason::SourceRoute));
+        }
+    }
+    assert!(parse(&with_options(&[0, 131, 7, 4])).is_ok(), "behind the end there are none");
+    assert!(parse(&with_options(&[7, 4, 131, 137])).is_ok(), "inside of another one");
+    for broken in [[1, 1, 1, 7], [7, 0, 0, 0], [7, 1, 0, 0], [7, 5, 0, 0], [1, 1, 7, 3]] {
+        assert_eq!(parse(&with_options(&broken)), Err(DropReason::Malformed), "{broken:?}");
+    }
+    let base = frame(V6[0], V6[1], Layer::Tcp(5, 22, SYN));
+    for kind in [0, 2, 4, 253] {
+        let mut routing = vec![0; 24];
+        (routing[1], routing[2]) = (2, kind);
+        assert!(parse(&extend(&base, 43, routing.clone())).is_ok(), "it has arrived");
+        routing[3] = 1;
+        let routed = extend(&base, 43, routing);
+        assert_eq!(parse(&routed), Err(DropReason::SourceRoute));
+        assert_eq!(parse(&extend(&routed, 0, vec![0; 8])), Err(DropReason::SourceRoute));
+    }
+}
+
+#[test]
+fn ip_in_an_802_3_frame_is_not_taken_for_something_else() {
+    let non_ip = Err(DropReason::NonIp);
+    for inner in [0x0800_u16, 0x86DD, 0x0806, 0x8100, 0x88A8, 0x9100] {
+        let mut bytes = foreign(46);
+        for organisation in [[0, 0, 0], [0, 0, 0xF8]] {
+            bytes[ETHERNET..ETHERNET + 3].copy_from_slice(&[0xAA, 0xAA, 3]);
+            bytes[ETHERNET + 3..ETHERNET + 6].copy_from_slice(&organisation);
+            bytes[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&inner.to_be_bytes());
+            assert_eq!(parse(&bytes), non_ip);
+            assert_eq!(parse(&tag(&bytes, 0x8100, 1)), non_ip);
+        }
+    }
+    let mut bytes = foreign(46);
+    bytes[ETHERNET..ETHERNET + 3].copy_from_slice(&[6, 6, 3]);
+    assert_eq!(parse(&bytes), non_ip);
+    bytes[ETHERNET..ETHERNET + 3].copy_from_slice(&[0x42, 0x42, 3]);
+    assert_eq!(parse(&bytes), Ok(Parsed::NonIp), "spanning tree");
+}
+
+#[test]
 fn lengths_that_do_not_add_up_are_malformed() {
     let tcp = frame(V4[0], V4[1], Layer::Tcp(5, 22, SYN));
     let udp = frame(V4[0], V4[1], Layer::Udp(5, 53));
@@ -236,7 +302,10 @@ fn random_bytes_never_panic_and_the_second_parser_agrees() {
 fn mutated_frames_are_read_as_the_second_parser_reads_them() {
     println!("seed {SEED:#x}");
     let mut random = fastrand::Rng::with_seed(SEED);
-    let frames = valid();
+    let mut frames = valid();
+    frames.push(with_options(&[7, 7, 4, 198, 18, 0, 1, 1, 131, 3, 4, 0]));
+    let udp = frame(V6[0], V6[1], Layer::Udp(1, 53));
+    frames.push(extend(&udp, 43, vec![0, 0, 0, 1, 0, 0, 0, 0]));
     let mut outcomes = std::collections::BTreeMap::<String, u32>::new();
     for _ in 0..200_000 {
         let mut bytes = random.choice(&frames).unwrap().clone();
@@ -259,7 +328,7 @@ fn mutated_frames_are_read_as_the_second_parser_reads_them() {
         *outcomes.entry(outcome).or_default() += 1;
     }
     println!("{outcomes:?}");
-    assert_eq!(outcomes.len(), 12, "every outcome was reached: {outcomes:?}");
+    assert_eq!(outcomes.len(), 13, "every outcome was reached: {outcomes:?}");
 }
 
 /// A TCP frame behind `count` extension headers of every walked kind.
@@ -277,12 +346,13 @@ fn with_extensions(count: usize) -> Vec<u8> {
     extend(&bytes, 0, vec![0; 8])
 }
 
-/// A UDP frame with eight bytes of IPv4 options.
-fn with_options() -> Vec<u8> {
+/// A UDP frame with these IPv4 options, a multiple of four bytes.
+fn with_options(options: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(options.len()).unwrap();
     let mut bytes = frame(V4[0], V4[1], Layer::Udp(7, 8));
-    bytes[ETHERNET] = 0x47;
-    bytes[ETHERNET + 3] += 8;
-    bytes.splice(ETHERNET + 20..ETHERNET + 20, [1; 8]);
+    bytes[ETHERNET] += length / 4;
+    bytes[ETHERNET + 3] += length;
+    bytes.splice(ETHERNET + 20..ETHERNET + 20, options.to_vec());
     bytes
 }
 

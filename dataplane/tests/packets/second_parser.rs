@@ -35,8 +35,16 @@ pub(crate) fn read(frame: &[u8]) -> Result<Parsed, DropReason> {
         0x86DD => ipv6(body, vlans),
         0x0806 if body.len() >= 28 && body[..6] == [0, 1, 8, 0, 6, 4] => Ok(Parsed::Arp),
         0x0806 => Err(DropReason::Malformed),
+        0..0x0600 if wraps_ip(body) => Err(DropReason::NonIp),
         _ => Ok(Parsed::NonIp),
     }
+}
+
+/// IP, ARP or a VLAN tag in an IEEE 802.3 frame: behind LLC with the number of IP, or behind SNAP.
+fn wraps_ip(body: &[u8]) -> bool {
+    let kinds = [0x0800, 0x0806, 0x86DD, 0x8100, 0x88A8, 0x9100];
+    let snap = body.len() >= 8 && body[0] == 0xAA && body[1] == 0xAA;
+    body.iter().take(2).any(|sap| *sap == 6) || snap && kinds.contains(&word(body, 6))
 }
 
 fn ipv4(body: &[u8], vlans: [Option<u16>; 2]) -> Result<Parsed, DropReason> {
@@ -56,9 +64,23 @@ fn ipv4(body: &[u8], vlans: [Option<u16>; 2]) -> Result<Parsed, DropReason> {
     if word(body, 6) & 0x3FFF != 0 {
         return Err(DropReason::Fragment);
     }
+    let mut at = 20;
+    while at < header && body[at] != 0 {
+        let size = match body[at] {
+            1 => 1,
+            131 | 137 => return Err(DropReason::SourceRoute),
+            _ if at + 1 == header => return Err(DropReason::Malformed),
+            _ if body[at + 1] < 2 => return Err(DropReason::Malformed),
+            _ => usize::from(body[at + 1]),
+        };
+        at += size;
+        if at > header {
+            return Err(DropReason::Malformed);
+        }
+    }
     let src = IpAddr::V4(Ipv4Addr::new(body[12], body[13], body[14], body[15]));
     let dst = IpAddr::V4(Ipv4Addr::new(body[16], body[17], body[18], body[19]));
-    upper(src, dst, body[9], body[8], &body[header..total], vlans)
+    upper(src, dst, body[9], Some(body[8]), &body[header..total], vlans)
 }
 
 fn ipv6(body: &[u8], vlans: [Option<u16>; 2]) -> Result<Parsed, DropReason> {
@@ -86,18 +108,23 @@ fn ipv6(body: &[u8], vlans: [Option<u16>; 2]) -> Result<Parsed, DropReason> {
         if walked == 8 || odd || size > rest.len() {
             return Err(DropReason::Malformed);
         }
+        if next == 43 && rest[3] != 0 {
+            return Err(DropReason::SourceRoute);
+        }
         next = rest[0];
         rest = &rest[size..];
         walked += 1;
     }
-    upper(address(8), address(24), next, body[7], rest, vlans)
+    let hops = (walked == 0).then_some(body[7]);
+    upper(address(8), address(24), next, hops, rest, vlans)
 }
 
+/// `hops` is `None` behind extension headers.
 fn upper(
     src: IpAddr,
     dst: IpAddr,
     protocol: u8,
-    hops: u8,
+    hops: Option<u8>,
     data: &[u8],
     vlans: [Option<u16>; 2],
 ) -> Result<Parsed, DropReason> {
@@ -124,11 +151,19 @@ fn upper(
             short(8)?;
             let (kind, code) = (data[0], data[1]);
             if protocol == 58 && (133..=136).contains(&kind) {
-                short([8, 16, 24, 24][usize::from(kind - 133)])?;
-                return match (hops, code) {
-                    (255, 0) => Ok(Parsed::NeighbourDiscovery),
-                    _ => Err(DropReason::NeighbourDiscovery),
-                };
+                let mut at = [8, 16, 24, 24][usize::from(kind - 133)];
+                short(at)?;
+                if (hops, code) != (Some(255), 0) {
+                    return Err(DropReason::NeighbourDiscovery);
+                }
+                while at < data.len() {
+                    let units = data.get(at + 1).copied().unwrap_or_default();
+                    at += usize::from(units) * 8;
+                    if units == 0 || at > data.len() {
+                        return Err(DropReason::Malformed);
+                    }
+                }
+                return Ok(Parsed::NeighbourDiscovery);
             }
             transport = Transport::Icmp { kind, code };
             signal = match (protocol, kind, code) {

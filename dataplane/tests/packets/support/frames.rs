@@ -102,6 +102,10 @@ pub(crate) fn arp() -> Vec<u8> {
 pub(crate) fn discovery(kind: u8) -> Vec<u8> {
     let mut out = frame("fe80::1", "ff02::1", Layer::Icmp(kind, 0));
     out[ETHERNET + 7] = 255;
+    // What follows the fixed part of the shorter ones is options of eight bytes each.
+    for option in [48, 56, 64] {
+        out[ETHERNET + option + 1] = 1;
+    }
     out
 }
 
