@@ -19,8 +19,7 @@ setup:
 	@.ci/setup
 
 demo demo-keep: setup
-	cargo build --release --locked --package control --package dataplane --bins
-	cargo build --release --locked --package ravelin --example demo
+	cargo build --release --locked --workspace --bins --examples
 	$(DEMO) $(if $(filter demo-keep,$@),--keep)
 
 demo-clean:
@@ -31,7 +30,7 @@ test: setup
 	cargo test --locked --workspace --no-fail-fast
 
 bench: setup
-	cargo build --release --locked --package control --package dataplane --bins
+	cargo build --release --locked --workspace --bins
 	cargo bench --locked --workspace
 
 check:
