@@ -80,7 +80,7 @@ pub fn compile(
     if order.rule_count() > limits.rules {
         return Err(too_many("rules", order.rule_count(), limits.rules));
     }
-    let sets = sets::MatchSets::of(set, &order);
+    let sets = sets::MatchSets::of(&order);
     let objects = content::of_objects(set, &order, &sets);
     let space = pieces::cut(set, &sets, &objects, limits.classes)
         .map_err(|count| too_many("identity classes", count, limits.classes))?;

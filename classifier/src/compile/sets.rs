@@ -9,7 +9,7 @@ use super::position;
 use crate::image::layout::NONE;
 use crate::image::rule::PeerSets;
 use crate::label::Labels;
-use crate::resource::{Peer, PolicySet};
+use crate::resource::Peer;
 use crate::selector::Selector;
 
 /// The match sets of a policy set, numbered in the order in which rules mention them first.
@@ -47,7 +47,7 @@ impl Definition<'_> {
 }
 
 impl<'a> MatchSets<'a> {
-    pub(super) fn of(_: &'a PolicySet, order: &Order<'a>) -> Self {
+    pub(super) fn of(order: &Order<'a>) -> Self {
         let mut sets = Self::default();
         for rule in order.blocks.iter().flat_map(|block| block.rules) {
             for peer in [&rule.source, &rule.destination] {
