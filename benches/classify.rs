@@ -47,7 +47,7 @@ fn compile_time(criterion: &mut Criterion) {
 }
 
 /// From outside to inside.
-const INWARD: Crossing = Crossing { from: Side::Outside, to: Side::Inside };
+const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);
 
 /// A UDP packet between the two networks of `policy_set`.
 fn packet(src: &str, dst: &str, port: u16) -> PacketKey {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
-use classifier::decision::{Direction, Reason, RuleRef};
+use classifier::decision::{Checkpoint, Direction, Reason, RuleRef};
 use classifier::image::Image;
 use classifier::packet::{PacketKey, Transport};
 use classifier::record::{FlowRecord, RecordKind};
@@ -224,7 +224,8 @@ fn record(generation: u64) -> FlowRecord {
             protocol: 6,
             transport: Transport::Ports { src: 40_000, dst: 22 },
         },
-        decided: Some((Direction::Ingress, Reason::Rule(rule))),
+        decided: Some((Checkpoint::Ingress, Reason::Rule(rule))),
+        pending: None,
         logged: None,
     }
 }

@@ -81,6 +81,7 @@ fn policy(lab: &Lab, colours: [&str; 2], allowed: u16, denied: u16) -> PolicySet
         name: host.name.to_owned(),
         labels,
         nets: vec![IpAddr::from(host.v4).into(), IpAddr::from(host.v6).into()],
+        ..Object::new(ObjectKind::GlobalNetworkSet, "")
     };
     let colour = |name: &str| Labels::from_iter([("colour", name)]);
     let rule = |action, port, selector: Option<&str>| Rule {
@@ -104,6 +105,7 @@ fn policy(lab: &Lab, colours: [&str; 2], allowed: u16, denied: u16) -> PolicySet
             rule(Action::Allow, CROSSED, Some(&crossed)),
         ],
         egress: Vec::new(),
+        ..Policy::new("")
     };
     PolicySet {
         policies: vec![policy],

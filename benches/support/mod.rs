@@ -26,6 +26,7 @@ pub(crate) fn policy_set(rules: u16) -> PolicySet {
         applies_egress: false,
         ingress: ports.map(allow_udp).collect(),
         egress: Vec::new(),
+        ..Policy::new("")
     });
     set
 }
@@ -36,6 +37,7 @@ fn network_set(role: &str, nets: &[&str]) -> Object {
         name: role.to_owned(),
         labels: Labels::from_iter([("role", role)]),
         nets: nets.iter().map(|net| net.parse().expect("a net")).collect(),
+        ..Object::new(ObjectKind::GlobalNetworkSet, "")
     }
 }
 

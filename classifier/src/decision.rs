@@ -30,10 +30,50 @@ impl fmt::Display for Direction {
     }
 }
 
+/// Where on its way through the gateway a packet is asked.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Checkpoint {
+    /// The interface endpoint of the port it enters by: its `doNotTrack`, `preDNAT` and then `applyOnForward` ingress
+    /// policies; for a packet to the gateway itself its normal ones and profiles in place of the last.
+    Entry,
+    /// What covers its source, if that is inside.
+    Egress,
+    /// What covers its destination, if that is inside.
+    Ingress,
+    /// The interface endpoint of the port it leaves by: its `applyOnForward` egress policies; for a packet of the gateway
+    /// itself its `doNotTrack` and normal ones and profiles.
+    Exit,
+}
+
+impl Checkpoint {
+    /// All, in the order in which a packet meets them.
+    pub const ALL: [Self; 4] = [Self::Entry, Self::Egress, Self::Ingress, Self::Exit];
+
+    /// Which of a policy's rule lists is read here.
+    #[must_use]
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Entry | Self::Ingress => Direction::Ingress,
+            Self::Egress | Self::Exit => Direction::Egress,
+        }
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entry => "entry",
+            Self::Egress => "egress",
+            Self::Ingress => "ingress",
+            Self::Exit => "exit",
+        })
+    }
+}
+
 /// Names one rule of a `PolicySet`, in numbers.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RuleRef {
-    /// Position in `PolicySet::policies`.
+    /// Position in `PolicySet::policies`; from their number on, in `PolicySet::profiles`.
     pub policy: u32,
     /// Which of the policy's two rule lists.
     pub direction: Direction,
@@ -55,9 +95,13 @@ pub enum Reason {
     Unselected,
     /// No object covers the protected address.
     Uncovered,
+    /// The interface endpoint has no policy that decided about forwarded packets: allowed, as in Calico.
+    NoForwardPolicy,
+    /// No tier of the interface endpoint decided about a packet of the gateway itself, and no profile did: denied.
+    NoProfile,
 }
 
-/// The outcome of one direction.
+/// The outcome of one checkpoint.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Half {
     /// What this direction says.
@@ -68,41 +112,74 @@ pub struct Half {
     pub logged: Option<RuleRef>,
 }
 
-/// The answer for one packet. Allowed only if a direction applied and every one that did says Allow.
+/// The answer for one packet. Allowed only if a checkpoint applied and every one that did says Allow.
 ///
-/// Egress of the source is asked first; when it denies, ingress is not asked and stays `None`.
+/// Checkpoints are asked in the order of `Checkpoint::ALL`; behind one that denies none is asked.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[must_use]
 pub struct Decision {
-    /// Egress of what covers the source; `None` when the packet does not come from inside.
+    /// `None` when no interface endpoint governs the port that the packet enters by.
+    pub entry: Option<Half>,
+    /// `None` when the packet does not come from inside.
     pub egress: Option<Half>,
-    /// Ingress of what covers the destination; `None` when the packet does not go inside, or egress denied.
+    /// `None` when the packet does not go inside.
     pub ingress: Option<Half>,
+    /// `None` when no interface endpoint governs the port that the packet leaves by.
+    pub exit: Option<Half>,
+    /// A `doNotTrack` policy allowed the packet: if it passes, it leaves no state behind.
+    pub untracked: bool,
 }
 
 impl Decision {
-    /// No direction applies (outside to outside): nothing said yes, so nothing passes.
-    pub const NOTHING_APPLIES: Self = Self { egress: None, ingress: None };
+    /// No checkpoint applies (outside to outside): nothing said yes, so nothing passes.
+    pub const NOTHING_APPLIES: Self =
+        Self { entry: None, egress: None, ingress: None, exit: None, untracked: false };
 
     /// The packet's fate.
     pub fn verdict(&self) -> Verdict {
-        self.deciding().map_or(Verdict::Deny, |(_, half)| half.verdict)
+        let mut verdict = Verdict::Deny;
+        for (_, half) in self.halves() {
+            if half.verdict == Verdict::Deny {
+                return Verdict::Deny;
+            }
+            verdict = Verdict::Allow;
+        }
+        verdict
     }
 
-    /// The direction that settled it: the one that denied, else the last one asked.
+    /// What was asked, in order.
+    pub fn halves(&self) -> impl Iterator<Item = (Checkpoint, Half)> + use<> {
+        let halves = [self.entry, self.egress, self.ingress, self.exit];
+        Checkpoint::ALL.into_iter().zip(halves).filter_map(|(at, half)| Some((at, half?)))
+    }
+
+    /// What one checkpoint said.
     #[must_use]
-    pub fn deciding(&self) -> Option<(Direction, Half)> {
-        match (self.egress, self.ingress) {
-            (_, Some(half)) => Some((Direction::Ingress, half)),
-            (Some(half), None) => Some((Direction::Egress, half)),
-            (None, None) => None,
+    pub fn half(&self, at: Checkpoint) -> Option<Half> {
+        match at {
+            Checkpoint::Entry => self.entry,
+            Checkpoint::Egress => self.egress,
+            Checkpoint::Ingress => self.ingress,
+            Checkpoint::Exit => self.exit,
         }
     }
 
-    /// The first `Log` rule that matched in either direction.
+    /// The checkpoint that settled it: the one that denied, else the last one asked that has policy.
+    #[must_use]
+    pub fn deciding(&self) -> Option<(Checkpoint, Half)> {
+        let mut deciding: Option<(Checkpoint, Half)> = None;
+        for (at, half) in self.halves() {
+            let said_nothing = half.reason == Reason::NoForwardPolicy;
+            if deciding.is_none() || !said_nothing {
+                deciding = Some((at, half));
+            }
+        }
+        deciding
+    }
+
+    /// The first `Log` rule that matched at any checkpoint.
     #[must_use]
     pub fn logged(&self) -> Option<RuleRef> {
-        let first = self.egress.and_then(|half| half.logged);
-        first.or_else(|| self.ingress.and_then(|half| half.logged))
+        self.halves().find_map(|(_, half)| half.logged)
     }
 }

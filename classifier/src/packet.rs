@@ -96,11 +96,64 @@ impl fmt::Display for Side {
     }
 }
 
-/// The way of a packet: the side it enters by and the side it would leave by.
+/// Where a packet comes from or goes to, seen from the gateway.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Place {
+    /// Through a port.
+    Port {
+        /// The side it faces.
+        side: Side,
+        /// Its position in `PolicySet::ports`; `None` for a port that the policy set does not know: then only an
+        /// endpoint of all interfaces governs it.
+        number: Option<u16>,
+    },
+    /// The gateway itself.
+    Gateway,
+}
+
+impl Place {
+    /// Whether what is there is behind the gateway.
+    #[must_use]
+    pub fn is_inside(self) -> bool {
+        matches!(self, Self::Port { side: Side::Inside, .. })
+    }
+
+    /// The side of a port.
+    #[must_use]
+    pub fn side(self) -> Option<Side> {
+        match self {
+            Self::Port { side, .. } => Some(side),
+            Self::Gateway => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port { side, number: None } => write!(f, "{side}"),
+            Self::Port { side, number: Some(number) } => write!(f, "{side} port {number}"),
+            Self::Gateway => f.write_str("the gateway"),
+        }
+    }
+}
+
+/// The way of a packet: where it comes from and where it would go.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Crossing {
-    /// Side of the port it was received on.
-    pub from: Side,
-    /// Side of the port it would be sent from.
-    pub to: Side,
+    /// The port it was received on.
+    pub from: Place,
+    /// The port it would be sent from.
+    pub to: Place,
+}
+
+impl Crossing {
+    /// The way between two sides, through ports that no interface endpoint governs by name.
+    #[must_use]
+    pub const fn sides(from: Side, to: Side) -> Self {
+        Self {
+            from: Place::Port { side: from, number: None },
+            to: Place::Port { side: to, number: None },
+        }
+    }
 }

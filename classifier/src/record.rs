@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::decision::{Direction, Reason, RuleRef};
+use crate::decision::{Checkpoint, Decision, Direction, Reason, RuleRef, Verdict};
 use crate::packet::{PacketKey, Transport};
 
 /// Size of an encoded record in bytes.
@@ -45,10 +45,28 @@ pub struct FlowRecord {
     pub length: u16,
     /// The packet.
     pub packet: PacketKey,
-    /// The direction that settled it and why; `None` when no direction applied.
-    pub decided: Option<(Direction, Reason)>,
+    /// The checkpoint that settled it and why; `None` when none applied.
+    pub decided: Option<(Checkpoint, Reason)>,
     /// The first `Log` rule that matched.
     pub logged: Option<RuleRef>,
+    /// What the pending evaluation said; `None` when the image has no staged policy.
+    pub pending: Option<Pending>,
+}
+
+/// What would have become of the packet if every staged policy had been applied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pending {
+    /// Its fate.
+    pub verdict: Verdict,
+    /// The checkpoint that would have settled it and why; `None` when none applied.
+    pub decided: Option<(Checkpoint, Reason)>,
+}
+
+impl From<&Decision> for Pending {
+    fn from(decision: &Decision) -> Self {
+        let decided = decision.deciding().map(|(at, half)| (at, half.reason));
+        Self { verdict: decision.verdict(), decided }
+    }
 }
 
 impl FlowRecord {
@@ -69,14 +87,21 @@ impl FlowRecord {
             out.put(&value.to_le_bytes());
         }
         let (reason, rule) = reason_fields(self.decided);
-        out.put(&[reason, direction_byte(self.decided.map(|(direction, _)| direction))]);
+        out.put(&[reason, checkpoint_byte(self.decided.map(|(at, _)| at))]);
         for value in rule {
             out.put(&value.to_le_bytes());
         }
         let logged = self.logged;
-        out.put(&[direction_byte(logged.map(|rule| rule.direction)), 0, 0, 0]);
+        let pending = self.pending.and_then(|pending| pending.decided);
+        let (reason, rule) = reason_fields(pending);
+        let verdict = verdict_byte(self.pending.map(|pending| pending.verdict));
+        let direction = direction_byte(logged.map(|rule| rule.direction));
+        out.put(&[direction, verdict, reason, checkpoint_byte(pending.map(|(at, _)| at))]);
         out.put(&logged.map_or(NONE_U32, |rule| rule.policy).to_le_bytes());
         out.put(&logged.map_or(NONE_U32, |rule| rule.rule).to_le_bytes());
+        for value in rule {
+            out.put(&value.to_le_bytes());
+        }
         out.bytes
     }
 
@@ -96,11 +121,14 @@ impl FlowRecord {
         let (first, second) = (from.u16()?, from.u16()?);
         let vlans = [vlan_from(from.u16()?), vlan_from(from.u16()?)];
         let length = from.u16()?;
-        let (reason, direction) = (from.u8()?, direction_from(from.u8()?));
-        let decided = reason_from(reason, direction, [from.u32()?, from.u32()?])?;
-        let logged_direction = direction_from(from.array::<4>()?[0]);
+        let (reason, at) = (from.u8()?, checkpoint_from(from.u8()?));
+        let decided = reason_from(reason, at, [from.u32()?, from.u32()?])?;
+        let [logged_direction, verdict, reason, at] = from.array()?;
         let (policy, rule) = (from.u32()?, from.u32()?);
-        let logged = logged_direction.map(|direction| RuleRef { policy, direction, rule });
+        let logged =
+            direction_from(logged_direction).map(|direction| RuleRef { policy, direction, rule });
+        let pending = reason_from(reason, checkpoint_from(at), [from.u32()?, from.u32()?])?;
+        let pending = verdict_from(verdict)?.map(|verdict| Pending { verdict, decided: pending });
         let transport = transport_from(transport, first, second)?;
         let packet = PacketKey { src, dst, protocol, transport };
         Some(Self {
@@ -114,6 +142,7 @@ impl FlowRecord {
             packet,
             decided,
             logged,
+            pending,
         })
     }
 }
@@ -194,7 +223,7 @@ fn transport_from(byte: u8, first: u16, second: u16) -> Option<Transport> {
     }
 }
 
-fn reason_fields(decided: Option<(Direction, Reason)>) -> (u8, [u32; 2]) {
+fn reason_fields(decided: Option<(Checkpoint, Reason)>) -> (u8, [u32; 2]) {
     match decided.map(|(_, reason)| reason) {
         None => (0, [NONE_U32; 2]),
         Some(Reason::Rule(rule)) => (1, [rule.policy, rule.rule]),
@@ -202,29 +231,67 @@ fn reason_fields(decided: Option<(Direction, Reason)>) -> (u8, [u32; 2]) {
         Some(Reason::NoTierDecided) => (3, [NONE_U32; 2]),
         Some(Reason::Unselected) => (4, [NONE_U32; 2]),
         Some(Reason::Uncovered) => (5, [NONE_U32; 2]),
+        Some(Reason::NoForwardPolicy) => (6, [NONE_U32; 2]),
+        Some(Reason::NoProfile) => (7, [NONE_U32; 2]),
     }
 }
 
 /// The outer `None` means "not a record".
-#[expect(clippy::option_option, reason = "a record may have no deciding direction, or not be one")]
+#[expect(clippy::option_option, reason = "a record may have no deciding checkpoint, or not be one")]
 fn reason_from(
     byte: u8,
-    direction: Option<Direction>,
+    at: Option<Checkpoint>,
     rule: [u32; 2],
-) -> Option<Option<(Direction, Reason)>> {
+) -> Option<Option<(Checkpoint, Reason)>> {
     if byte == 0 {
         return Some(None);
     }
-    let direction = direction?;
+    let at = at?;
     let reason = match byte {
-        1 => Reason::Rule(RuleRef { policy: rule[0], direction, rule: rule[1] }),
+        1 => Reason::Rule(RuleRef { policy: rule[0], direction: at.direction(), rule: rule[1] }),
         2 => Reason::EndOfTier(rule[0]),
         3 => Reason::NoTierDecided,
         4 => Reason::Unselected,
         5 => Reason::Uncovered,
+        6 => Reason::NoForwardPolicy,
+        7 => Reason::NoProfile,
         _ => return None,
     };
-    Some(Some((direction, reason)))
+    Some(Some((at, reason)))
+}
+
+/// 0 for none, else one more than the position among all.
+fn checkpoint_byte(at: Option<Checkpoint>) -> u8 {
+    match at {
+        None => 0,
+        Some(Checkpoint::Entry) => 1,
+        Some(Checkpoint::Egress) => 2,
+        Some(Checkpoint::Ingress) => 3,
+        Some(Checkpoint::Exit) => 4,
+    }
+}
+
+fn checkpoint_from(byte: u8) -> Option<Checkpoint> {
+    Checkpoint::ALL.into_iter().find(|at| checkpoint_byte(Some(*at)) == byte)
+}
+
+fn verdict_byte(verdict: Option<Verdict>) -> u8 {
+    match verdict {
+        None => 0,
+        Some(Verdict::Allow) => 1,
+        Some(Verdict::Deny) => 2,
+    }
+}
+
+/// The outer `None` means "not a record".
+#[expect(clippy::option_option, reason = "a record may have no verdict, or not be one")]
+fn verdict_from(byte: u8) -> Option<Option<Verdict>> {
+    match byte {
+        0 => Some(None),
+        1 => Some(Some(Verdict::Allow)),
+        2 => Some(Some(Verdict::Deny)),
+        _ => None,
+    }
 }
 
 fn direction_byte(direction: Option<Direction>) -> u8 {
@@ -270,7 +337,11 @@ fn vlan_from(value: u16) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn record(src: &str, transport: Transport, decided: Option<(Direction, Reason)>) -> FlowRecord {
+    fn record(
+        src: &str,
+        transport: Transport,
+        decided: Option<(Checkpoint, Reason)>,
+    ) -> FlowRecord {
         let src: IpAddr = src.parse().unwrap();
         let rule = RuleRef { policy: 7, direction: Direction::Egress, rule: 2 };
         FlowRecord {
@@ -284,6 +355,7 @@ mod tests {
             packet: PacketKey { src, dst: src, protocol: 6, transport },
             decided,
             logged: Some(rule),
+            pending: None,
         }
     }
 
@@ -292,11 +364,14 @@ mod tests {
         let rule = RuleRef { policy: 3, direction: Direction::Ingress, rule: 9 };
         let reasons = [
             None,
-            Some((Direction::Ingress, Reason::Rule(rule))),
-            Some((Direction::Egress, Reason::EndOfTier(2))),
-            Some((Direction::Egress, Reason::NoTierDecided)),
-            Some((Direction::Ingress, Reason::Unselected)),
-            Some((Direction::Ingress, Reason::Uncovered)),
+            Some((Checkpoint::Ingress, Reason::Rule(rule))),
+            Some((Checkpoint::Entry, Reason::Rule(rule))),
+            Some((Checkpoint::Egress, Reason::EndOfTier(2))),
+            Some((Checkpoint::Egress, Reason::NoTierDecided)),
+            Some((Checkpoint::Ingress, Reason::Unselected)),
+            Some((Checkpoint::Ingress, Reason::Uncovered)),
+            Some((Checkpoint::Exit, Reason::NoForwardPolicy)),
+            Some((Checkpoint::Entry, Reason::NoProfile)),
         ];
         let transports = [
             Transport::Opaque,
@@ -306,8 +381,12 @@ mod tests {
         for src in ["198.18.0.1", "2001:2::1", "::ffff:198.18.0.1"] {
             for transport in transports {
                 for decided in reasons {
-                    let written = record(src, transport, decided);
+                    let mut written = record(src, transport, decided);
                     assert_eq!(FlowRecord::decode(&written.encode()), Some(written));
+                    for verdict in [Verdict::Allow, Verdict::Deny] {
+                        written.pending = Some(Pending { verdict, decided });
+                        assert_eq!(FlowRecord::decode(&written.encode()), Some(written));
+                    }
                 }
             }
         }

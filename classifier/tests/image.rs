@@ -13,7 +13,7 @@ use classifier::resource::{
 };
 use classifier::selector::Selector;
 
-const INWARD: Crossing = Crossing { from: Side::Outside, to: Side::Inside };
+const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);
 
 fn network_set(name: &str, role: &str, nets: &[&str]) -> Object {
     Object {
@@ -21,6 +21,7 @@ fn network_set(name: &str, role: &str, nets: &[&str]) -> Object {
         name: name.to_owned(),
         labels: Labels::from_iter([("role", role)]),
         nets: nets.iter().map(|net| net.parse().unwrap()).collect(),
+        ..Object::new(ObjectKind::GlobalNetworkSet, "")
     }
 }
 
@@ -34,6 +35,7 @@ fn ingress_policy(name: &str, tier: &str, ingress: Vec<Rule>) -> Policy {
         applies_egress: false,
         ingress,
         egress: Vec::new(),
+        ..Policy::new("")
     }
 }
 

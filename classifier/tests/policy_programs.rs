@@ -98,7 +98,7 @@ fn run(case: &Value, packets: &[&Value]) -> Vec<String> {
         };
         let packet = packet(asked);
         for (from, to) in [(Side::Outside, Side::Inside), (Side::Inside, Side::Outside)] {
-            let crossing = Crossing { from, to };
+            let crossing = Crossing::sides(from, to);
             let said = reference::evaluate(&set, &packet, crossing);
             let compiled = image.view().classify(&packet, crossing);
             if said.verdict() != expected || compiled != said {
@@ -144,6 +144,7 @@ fn object(name: &str, label: &str, nets: &[&str]) -> Object {
         name: name.to_owned(),
         labels: [(label, "")].into_iter().collect(),
         nets: nets.iter().map(|net| net.parse().unwrap()).collect(),
+        ..Object::new(ObjectKind::GlobalNetworkSet, "")
     }
 }
 
@@ -158,6 +159,7 @@ fn policy((number, policy): (usize, &Value), tier: &str) -> Policy {
         applies_egress: true,
         ingress: rules.clone(),
         egress: rules,
+        ..Policy::new("")
     }
 }
 

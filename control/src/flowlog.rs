@@ -210,7 +210,7 @@ fn write_cursor(path: &Path, counts: FlowLogCounts) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use classifier::compile::{Limits, compile};
-    use classifier::decision::{Direction, Reason, RuleRef};
+    use classifier::decision::{Checkpoint, Direction, Reason, RuleRef};
     use classifier::packet::{PacketKey, Transport, protocol};
     use classifier::record::{FlowRecord, RecordKind};
     use classifier::resource::{Action, Object, ObjectKind, Policy, PolicySet, Rule, Tier};
@@ -363,6 +363,7 @@ mod tests {
             name: name.to_owned(),
             labels: [label].into_iter().collect(),
             nets: vec![net.parse().unwrap()],
+            ..Object::new(ObjectKind::GlobalNetworkSet, "")
         };
         let closed = Policy {
             name: "closed".to_owned(),
@@ -373,6 +374,7 @@ mod tests {
             applies_egress: false,
             ingress: vec![Rule::new(Action::Log), Rule::new(Action::Deny)],
             egress: Vec::new(),
+            ..Policy::new("")
         };
         PolicySet {
             policies: vec![closed],
@@ -399,7 +401,7 @@ mod tests {
                 protocol: protocol::TCP,
                 transport: Transport::Ports { src: 40_000, dst: 22 },
             },
-            decided: reason.map(|reason| (Direction::Ingress, reason)),
+            decided: reason.map(|reason| (Checkpoint::Ingress, reason)),
             logged: Some(RuleRef { rule: 0, ..RULE }),
         }
     }

@@ -50,7 +50,13 @@ pub fn load(path: &Path, defaults: Defaults) -> Loaded {
     }
     let policies = set.policies.into_iter().map(|policy| policy.policy).collect();
     Loaded {
-        policy_set: (!refused).then_some(PolicySet { tiers, policies, objects, defaults }),
+        policy_set: (!refused).then_some(PolicySet {
+            tiers,
+            policies,
+            objects,
+            defaults,
+            ..PolicySet::new()
+        }),
         findings: cut(in_order(set.findings)),
         files: set.files,
     }
@@ -129,6 +135,8 @@ impl Set {
             let kind = match object.object.kind {
                 ObjectKind::GlobalNetworkSet => "global network sets",
                 ObjectKind::HostEndpoint => "host endpoints",
+                ObjectKind::NetworkSet => "network sets",
+                ObjectKind::Pod => "pods",
             };
             (kind, object.object.name.as_str(), &object.name_at)
         });

@@ -14,9 +14,9 @@ use control::diagnostic::render_human;
 use control::inventory;
 use control::settings::Settings;
 
-const IN: Crossing = Crossing { from: Side::Outside, to: Side::Inside };
-const OUT: Crossing = Crossing { from: Side::Inside, to: Side::Outside };
-const WITHIN: Crossing = Crossing { from: Side::Inside, to: Side::Inside };
+const IN: Crossing = Crossing::sides(Side::Outside, Side::Inside);
+const OUT: Crossing = Crossing::sides(Side::Inside, Side::Outside);
+const WITHIN: Crossing = Crossing::sides(Side::Inside, Side::Inside);
 
 const ALLOW: Verdict = Verdict::Allow;
 const DENY: Verdict = Verdict::Deny;

@@ -227,6 +227,7 @@ mod tests {
             },
             decided: None,
             logged: None,
+            pending: None,
         }
     }
 }

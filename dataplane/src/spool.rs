@@ -287,6 +287,7 @@ mod tests {
             packet: PacketKey { src: address, dst: address, protocol: 17, transport },
             decided: None,
             logged: None,
+            pending: None,
         }
     }
 

@@ -256,10 +256,8 @@ fn names(
         labels.extend(
             object.labels.iter().map(|(name, value)| [strings.intern(name), strings.intern(value)]),
         );
-        let kind = match object.kind {
-            ObjectKind::GlobalNetworkSet => 0,
-            ObjectKind::HostEndpoint => 1,
-        };
+        let kind = ObjectKind::ALL.iter().position(|kind| *kind == object.kind);
+        let kind = position(kind.unwrap_or_default());
         objects.push([kind, strings.intern(&object.name), first, position(labels.len())]);
     }
     tables.set(Section::Objects, &objects);

@@ -63,7 +63,7 @@ fn icmp(f: &mut fmt::Formatter<'_>, not: &str, wanted: Option<IcmpMatch>) -> fmt
 }
 
 fn peer(f: &mut fmt::Formatter<'_>, word: &str, peer: &Peer) -> fmt::Result {
-    let Peer { nets, not_nets, selector, not_selector, ports, not_ports } = peer;
+    let Peer { nets, not_nets, selector, not_selector, ports, not_ports, .. } = peer;
     let lists = nets.len() + not_nets.len() + ports.len() + not_ports.len();
     if lists == 0 && selector.is_none() && not_selector.is_none() {
         return Ok(());

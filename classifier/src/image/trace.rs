@@ -2,7 +2,7 @@
 
 use super::rule::Mismatch;
 use super::view::{ObjectInfo, View};
-use crate::decision::{Decision, Direction, Half, Reason, RuleRef};
+use crate::decision::{Checkpoint, Decision, Half, Reason, RuleRef};
 use crate::packet::{Crossing, PacketKey};
 use crate::resource::Action;
 
@@ -15,15 +15,15 @@ pub struct Trace<'a> {
     pub source: Option<ObjectInfo<'a>>,
     /// What names the destination, if an object covers it.
     pub destination: Option<ObjectInfo<'a>>,
-    /// The directions that were asked, in order.
+    /// The checkpoints that were asked, in order.
     pub halves: Vec<TraceHalf<'a>>,
 }
 
-/// One direction.
+/// One checkpoint.
 #[derive(Clone, Debug)]
 pub struct TraceHalf<'a> {
     /// Which.
-    pub direction: Direction,
+    pub at: Checkpoint,
     /// Its outcome.
     pub half: Half,
     /// The tiers with policies that apply, as far as they were reached.
@@ -78,7 +78,7 @@ pub struct TraceRule<'a> {
 
 /// Hears of everything that an evaluation visits, in order.
 pub(super) trait Observer {
-    fn direction(&mut self, direction: Direction);
+    fn checkpoint(&mut self, at: Checkpoint);
     fn tier(&mut self, tier: u32);
     fn policy(&mut self, policy: u32);
     fn rule(&mut self, rule: RuleRef, mismatch: Option<Mismatch>);
@@ -88,7 +88,7 @@ pub(super) trait Observer {
 pub(super) struct Silent;
 
 impl Observer for Silent {
-    fn direction(&mut self, _: Direction) {}
+    fn checkpoint(&mut self, _: Checkpoint) {}
     fn tier(&mut self, _: u32) {}
     fn policy(&mut self, _: u32) {}
     fn rule(&mut self, _: RuleRef, _: Option<Mismatch>) {}
@@ -97,7 +97,7 @@ impl Observer for Silent {
 /// Writes down the visits.
 struct Recorder<'a> {
     view: View<'a>,
-    halves: Vec<(Direction, Vec<TraceTier<'a>>)>,
+    halves: Vec<(Checkpoint, Vec<TraceTier<'a>>)>,
 }
 
 impl<'a> Recorder<'a> {
@@ -107,8 +107,8 @@ impl<'a> Recorder<'a> {
 }
 
 impl Observer for Recorder<'_> {
-    fn direction(&mut self, direction: Direction) {
-        self.halves.push((direction, Vec::new()));
+    fn checkpoint(&mut self, at: Checkpoint) {
+        self.halves.push((at, Vec::new()));
     }
 
     fn tier(&mut self, tier: u32) {
@@ -149,13 +149,10 @@ impl<'a> View<'a> {
     pub fn trace(&self, packet: &PacketKey, crossing: Crossing) -> Trace<'a> {
         let mut recorder = Recorder { view: *self, halves: Vec::new() };
         let decision = self.decide(packet, crossing, &mut recorder);
-        let halves = recorder.halves.into_iter().filter_map(|(direction, tiers)| {
-            let half = match direction {
-                Direction::Egress => decision.egress,
-                Direction::Ingress => decision.ingress,
-            };
-            half.map(|half| finish(direction, half, tiers))
-        });
+        let halves = recorder
+            .halves
+            .into_iter()
+            .filter_map(|(at, tiers)| Some(finish(at, decision.half(at)?, tiers)));
         Trace {
             decision,
             source: self.object_of(packet.src),
@@ -165,9 +162,9 @@ impl<'a> View<'a> {
     }
 }
 
-fn finish(direction: Direction, half: Half, mut tiers: Vec<TraceTier<'_>>) -> TraceHalf<'_> {
+fn finish(at: Checkpoint, half: Half, mut tiers: Vec<TraceTier<'_>>) -> TraceHalf<'_> {
     if let (Reason::EndOfTier(_), Some(last)) = (half.reason, tiers.last_mut()) {
         last.end = End::DefaultDeny;
     }
-    TraceHalf { direction, half, tiers }
+    TraceHalf { at, half, tiers }
 }

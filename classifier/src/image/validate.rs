@@ -6,6 +6,7 @@
 use super::ImageError;
 use super::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, Layout, NONE, Section};
 use super::rule::{RULE_WORDS, RuleWords};
+use crate::resource::ObjectKind;
 
 /// Most tables hold positions: a table, and how many there are of what it points to.
 struct Counts {
@@ -226,7 +227,9 @@ impl Check<'_> {
         };
         ensure(self.table(Section::Policies).iter().all(fits), Section::Policies, OUTSIDE)?;
         let fits = |[kind, name, first, end]: &[u32; 4]| {
-            *kind < 2 && below(*name, counts.strings) && is_range([*first, *end], counts.labels)
+            below(*kind, ObjectKind::ALL.len())
+                && below(*name, counts.strings)
+                && is_range([*first, *end], counts.labels)
         };
         ensure(self.table(Section::Objects).iter().all(fits), Section::Objects, OUTSIDE)?;
         let fits = |[name, value]: &[u32; 2]| {
@@ -296,6 +299,7 @@ mod tests {
                 name: name.to_owned(),
                 labels: Labels::from_iter([("role", name)]),
                 nets: nets.iter().map(|net| net.parse().unwrap()).collect(),
+                ..Object::new(ObjectKind::GlobalNetworkSet, "")
             });
         }
         let mut rule = Rule::new(Action::Allow);
@@ -312,6 +316,7 @@ mod tests {
             applies_egress: false,
             ingress: vec![Rule::new(Action::Log), rule],
             egress: Vec::new(),
+            ..Policy::new("")
         });
         set
     }
@@ -367,7 +372,7 @@ mod tests {
                 transport: Transport::Ports { src: 9, dst: 22 },
             };
             for from in [Side::Inside, Side::Outside] {
-                let _ = image.view().trace(&packet, Crossing { from, to: Side::Inside });
+                let _ = image.view().trace(&packet, Crossing::sides(from, Side::Inside));
             }
         }
     }

@@ -8,8 +8,8 @@ pub(crate) use self::classes::ClassTier;
 use super::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, Layout, NONE, Section};
 use super::rule::{Candidate, RULE_WORDS, RuleWords, direction_word};
 use super::trace::{Observer, Silent};
-use crate::decision::{Decision, Direction, Half, Reason, RuleRef, Verdict};
-use crate::packet::{Crossing, PacketKey, Side};
+use crate::decision::{Checkpoint, Decision, Direction, Half, Reason, RuleRef, Verdict};
+use crate::packet::{Crossing, PacketKey};
 use crate::resource::{Action, ObjectKind};
 
 /// A validated image, opened for reading.
@@ -123,16 +123,16 @@ impl<'a> View<'a> {
             destination_sets: self.sets_of(destination),
         };
         let mut decision = Decision::NOTHING_APPLIES;
-        if crossing.from == Side::Inside {
-            let half = self.half(Direction::Egress, source, candidate, observer);
+        if crossing.from.is_inside() {
+            let half = self.half(Checkpoint::Egress, source, candidate, observer);
             decision.egress = Some(half);
             if half.verdict == Verdict::Deny {
                 return decision;
             }
         }
-        if crossing.to == Side::Inside {
+        if crossing.to.is_inside() {
             decision.ingress =
-                Some(self.half(Direction::Ingress, destination, candidate, observer));
+                Some(self.half(Checkpoint::Ingress, destination, candidate, observer));
         }
         decision
     }
@@ -140,15 +140,15 @@ impl<'a> View<'a> {
     /// Evaluates one direction of what is protected: tiers, policies, rules, in order.
     fn half<O: Observer>(
         &self,
-        direction: Direction,
+        at: Checkpoint,
         class: u32,
         candidate: Candidate<'_>,
         observer: &mut O,
     ) -> Half {
-        observer.direction(direction);
+        observer.checkpoint(at);
         let [covered, ingress, egress] =
             self.classes.get(class as usize).copied().unwrap_or_default();
-        let program = if direction == Direction::Ingress { ingress } else { egress };
+        let program = if at == Checkpoint::Ingress { ingress } else { egress };
         if covered == 0 {
             return self.default_half(Reason::Uncovered, FLAG_ALLOW_UNCOVERED);
         }

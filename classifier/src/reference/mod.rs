@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use crate::decision::{Decision, Direction, Half, Reason, RuleRef, Verdict};
-use crate::packet::{Crossing, PacketKey, Side};
+use crate::packet::{Crossing, PacketKey};
 use crate::resource::{Action, Object, Policy, PolicySet, Rule, Tier, TierAction};
 
 /// The answer for a packet that crosses the gateway that way.
@@ -22,14 +22,14 @@ use crate::resource::{Action, Object, Policy, PolicySet, Rule, Tier, TierAction}
 /// of the ingress rules of what covers its destination (6).
 pub fn evaluate(set: &PolicySet, packet: &PacketKey, crossing: Crossing) -> Decision {
     let mut decision = Decision::NOTHING_APPLIES;
-    if crossing.from == Side::Inside {
+    if crossing.from.is_inside() {
         let half = evaluate_direction(set, packet, Direction::Egress);
         decision.egress = Some(half);
         if half.verdict == Verdict::Deny {
             return decision;
         }
     }
-    if crossing.to == Side::Inside {
+    if crossing.to.is_inside() {
         decision.ingress = Some(evaluate_direction(set, packet, Direction::Ingress));
     }
     decision

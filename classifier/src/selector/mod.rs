@@ -105,6 +105,13 @@ impl Selector {
     }
 }
 
+impl Default for Selector {
+    /// `all()`
+    fn default() -> Self {
+        Self { expr: Expr::All }
+    }
+}
+
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         canonical::write(&self.expr, f)

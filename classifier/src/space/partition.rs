@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use super::region::Region;
 use super::{Limits, TooLarge, rule};
-use crate::decision::{Decision, Direction, Reason, Verdict};
+use crate::decision::{Checkpoint, Decision, Reason, Verdict};
 use crate::image::rule::RuleWords;
 use crate::image::{ClassTier, View};
-use crate::packet::{Crossing, IpVersion, Side};
+use crate::packet::{Crossing, IpVersion};
 use crate::resource::Action;
 
 /// A verdict, and what settled it, as `Decision::deciding` tells it.
@@ -17,13 +17,13 @@ use crate::resource::Action;
 pub struct Outcome {
     /// The packet's fate.
     pub verdict: Verdict,
-    /// The direction that settled it, and why; `None` when no direction applies.
-    pub decided: Option<(Direction, Reason)>,
+    /// The checkpoint that settled it, and why; `None` when none applies.
+    pub decided: Option<(Checkpoint, Reason)>,
 }
 
 impl From<Decision> for Outcome {
     fn from(decision: Decision) -> Self {
-        let decided = decision.deciding().map(|(direction, half)| (direction, half.reason));
+        let decided = decision.deciding().map(|(at, half)| (at, half.reason));
         Self { verdict: decision.verdict(), decided }
     }
 }
@@ -62,7 +62,7 @@ pub struct Partitions<'a> {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum HalfKey {
     /// No program judges: the answer is the same for every packet.
-    Settled(IpVersion, Direction, Verdict, Reason),
+    Settled(IpVersion, Checkpoint, Verdict, Reason),
     /// A program, and for each of its rules whether family and addresses fit.
     Walked(IpVersion, u32, Vec<bool>),
 }
@@ -109,13 +109,13 @@ impl<'a> Partitions<'a> {
         classes: [u32; 2],
         crossing: Crossing,
     ) -> Result<Rc<Partition>, TooLarge> {
-        let egress = match crossing.from {
-            Side::Inside => Some(self.half(version, classes, Direction::Egress)?),
-            Side::Outside => None,
+        let egress = match crossing.from.is_inside() {
+            true => Some(self.half(version, classes, Checkpoint::Egress)?),
+            false => None,
         };
-        let ingress = match crossing.to {
-            Side::Inside => Some(self.half(version, classes, Direction::Ingress)?),
-            Side::Outside => None,
+        let ingress = match crossing.to.is_inside() {
+            true => Some(self.half(version, classes, Checkpoint::Ingress)?),
+            false => None,
         };
         let number = |half: &Option<Rc<Half>>| half.as_ref().map(|half| half.number);
         let key = (version, number(&egress), number(&ingress));
@@ -133,12 +133,12 @@ impl<'a> Partitions<'a> {
         &mut self,
         version: IpVersion,
         [source, destination]: [u32; 2],
-        direction: Direction,
+        at: Checkpoint,
     ) -> Result<Rc<Half>, TooLarge> {
-        let protected = if direction == Direction::Ingress { destination } else { source };
-        let (key, tiers) = match self.view.program(protected, direction) {
+        let protected = if at == Checkpoint::Ingress { destination } else { source };
+        let (key, tiers) = match self.view.program(protected, at.direction()) {
             Err((verdict, reason)) => {
-                (HalfKey::Settled(version, direction, verdict, reason), Rc::default())
+                (HalfKey::Settled(version, at, verdict, reason), Rc::default())
             }
             Ok(program) => {
                 let tiers = self.program(program);
@@ -154,10 +154,10 @@ impl<'a> Partitions<'a> {
         }
         let parts = match &key {
             HalfKey::Settled(_, _, verdict, reason) => {
-                let outcome = Outcome { verdict: *verdict, decided: Some((direction, *reason)) };
+                let outcome = Outcome { verdict: *verdict, decided: Some((at, *reason)) };
                 vec![Part { outcome, region: Region::everything(version) }]
             }
-            HalfKey::Walked(_, _, fits) => self.walk(version, direction, &tiers, fits)?,
+            HalfKey::Walked(_, _, fits) => self.walk(version, at, &tiers, fits)?,
         };
         self.keep(&parts)?;
         let half = Rc::new(Half { number: self.halves.len(), parts });
@@ -175,14 +175,14 @@ impl<'a> Partitions<'a> {
     fn walk(
         &mut self,
         version: IpVersion,
-        direction: Direction,
+        at: Checkpoint,
         tiers: &[ClassTier],
         fits: &[bool],
     ) -> Result<Vec<Part>, TooLarge> {
         let mut parts = Vec::new();
         let mut settle = |verdict, reason, region: Region| {
             if !region.is_empty() {
-                let outcome = Outcome { verdict, decided: Some((direction, reason)) };
+                let outcome = Outcome { verdict, decided: Some((at, reason)) };
                 parts.push(Part { outcome, region });
             }
         };

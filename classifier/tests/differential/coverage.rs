@@ -75,7 +75,9 @@ impl Coverage {
         crossing: Crossing,
         decision: Decision,
     ) {
-        self.count(Event::Crossed(packet.version(), crossing.from, crossing.to));
+        if let (Some(from), Some(to)) = (crossing.from.side(), crossing.to.side()) {
+            self.count(Event::Crossed(packet.version(), from, to));
+        }
         for (direction, half) in
             [(Direction::Egress, decision.egress), (Direction::Ingress, decision.ingress)]
         {
@@ -93,10 +95,10 @@ impl Coverage {
         for half in view.trace(packet, crossing).halves {
             for visited in half.tiers.iter().flat_map(|tier| &tier.policies) {
                 let policy = set.policies.iter().find(|policy| policy.name == visited.name);
-                let rules = rules_of(policy.unwrap(), half.direction);
+                let rules = rules_of(policy.unwrap(), half.at.direction());
                 for rule in &visited.rules {
                     let rule = rules.get(rule.index as usize).unwrap();
-                    self.observe_rule(set, packet, half.direction, rule);
+                    self.observe_rule(set, packet, half.at.direction(), rule);
                 }
             }
         }
@@ -212,6 +214,7 @@ fn settled(set: &PolicySet, half: Half) -> Settled {
         Reason::NoTierDecided => Settled::NoTierDecided,
         Reason::Unselected => Settled::Unselected(half.verdict),
         Reason::Uncovered => Settled::Uncovered(half.verdict),
+        Reason::NoForwardPolicy | Reason::NoProfile => Settled::NoTierDecided,
     }
 }
 

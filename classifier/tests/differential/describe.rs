@@ -64,7 +64,7 @@ fn rule(rule: &Rule) -> String {
     optional(&mut out, "icmp", icmp.as_ref());
     optional(&mut out, "notICMP", not_icmp.as_ref());
     for (side, peer) in [("source", source), ("destination", destination)] {
-        let Peer { nets, not_nets, selector, not_selector, ports, not_ports } = peer;
+        let Peer { nets, not_nets, selector, not_selector, ports, not_ports, .. } = peer;
         some(&mut out, side, "nets", nets);
         some(&mut out, side, "notNets", not_nets);
         optional(&mut out, &format!("{side}.selector"), selector.as_ref().map(ToString::to_string));

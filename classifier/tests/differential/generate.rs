@@ -89,7 +89,7 @@ pub(crate) fn policy_set(rng: &mut Rng) -> PolicySet {
     let policies = names.into_iter().map(|name| policy(rng, name, &tiers, size)).collect();
     let objects = (0..rng.usize(..=size.objects)).map(|number| object(rng, number)).collect();
     let defaults = Defaults { allow_unselected: rng.bool(), allow_uncovered: rng.bool() };
-    PolicySet { tiers, policies, objects, defaults }
+    PolicySet { tiers, policies, objects, defaults, ..PolicySet::new() }
 }
 
 fn policy(rng: &mut Rng, name: String, tiers: &[Tier], size: Size) -> Policy {
@@ -98,7 +98,6 @@ fn policy(rng: &mut Rng, name: String, tiers: &[Tier], size: Size) -> Policy {
         _ => pick(rng, &MISSING_TIERS).to_owned(),
     };
     Policy {
-        name,
         tier,
         order: pick(rng, &ORDERS),
         selector: selector(rng),
@@ -106,6 +105,7 @@ fn policy(rng: &mut Rng, name: String, tiers: &[Tier], size: Size) -> Policy {
         applies_egress: rng.u8(..4) > 0,
         ingress: rules(rng, size),
         egress: rules(rng, size),
+        ..Policy::new(&name)
     }
 }
 
@@ -227,7 +227,13 @@ pub(crate) fn object(rng: &mut Rng, number: usize) -> Object {
     };
     let nets = (0..count).map(|_| random_net()).collect();
     let kind = if rng.bool() { ObjectKind::GlobalNetworkSet } else { ObjectKind::HostEndpoint };
-    Object { kind, name: format!("o{number}"), labels: labels.into_iter().collect(), nets }
+    Object {
+        kind,
+        name: format!("o{number}"),
+        labels: labels.into_iter().collect(),
+        nets,
+        ..Object::new(ObjectKind::GlobalNetworkSet, "")
+    }
 }
 
 pub(crate) fn selector(rng: &mut Rng) -> Selector {
@@ -266,7 +272,7 @@ pub(crate) fn crossing(rng: &mut Rng) -> Crossing {
         rng,
         &[(false, true), (false, true), (true, false), (true, false), (true, true), (false, false)],
     );
-    Crossing { from: side(from), to: side(to) }
+    Crossing::sides(side(from), side(to))
 }
 
 /// The addresses where a policy set may change its mind: the ends of every net it names, and their neighbours.

@@ -90,7 +90,11 @@ fn compare(
             Reason::EndOfTier(tier) => {
                 view.tier_name(tier) == set.tier_names().get(tier as usize).copied()
             }
-            Reason::NoTierDecided | Reason::Unselected | Reason::Uncovered => true,
+            Reason::NoTierDecided
+            | Reason::Unselected
+            | Reason::Uncovered
+            | Reason::NoForwardPolicy
+            | Reason::NoProfile => true,
         };
         if !named || !half.logged.is_none_or(|rule| names_rule(set, view, rule)) {
             return Err(format!("wrong names for {half:?}"));

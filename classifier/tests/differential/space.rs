@@ -292,7 +292,7 @@ fn holds(packets: &Packets, packet: &PacketKey) -> bool {
 fn a_question_that_is_too_large_is_refused_with_its_limit() {
     let set = generate::policy_set(&mut Rng::with_seed(7));
     let image = image(&set);
-    let crossing = Crossing { from: Side::Outside, to: Side::Inside };
+    let crossing = Crossing::sides(Side::Outside, Side::Inside);
     let pairs = Limits { pairs: 1, ..Limits::default() };
     let refused = diff(&image.view(), &image.view(), crossing, pairs).unwrap_err().to_string();
     assert!(refused.ends_with("pairs of address classes, the limit is 1"), "{refused}");

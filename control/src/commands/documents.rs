@@ -83,13 +83,13 @@ impl Way {
         };
         match (self.incoming.map(side), self.outgoing.map(side)) {
             (None, None) => None,
-            (Some(from), to) => Some(Crossing { from, to: to.unwrap_or_else(|| other(from)) }),
-            (None, Some(to)) => Some(Crossing { from: Side::Outside, to }),
+            (Some(from), to) => Some(Crossing::sides(from, to.unwrap_or_else(|| other(from)))),
+            (None, Some(to)) => Some(Crossing::sides(Side::Outside, to)),
         }
     }
 }
 
 /// Into what is behind the gateway.
-pub(super) const INWARD: Crossing = Crossing { from: Side::Outside, to: Side::Inside };
+pub(super) const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);
 /// Out of it.
-pub(super) const OUTWARD: Crossing = Crossing { from: Side::Inside, to: Side::Outside };
+pub(super) const OUTWARD: Crossing = Crossing::sides(Side::Inside, Side::Outside);

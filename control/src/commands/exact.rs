@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use classifier::decision::{Direction, Reason, Verdict};
+use classifier::decision::{Checkpoint, Reason, Verdict};
 use classifier::image::View;
 use classifier::packet::IpVersion;
-use classifier::resource::ObjectKind;
 use classifier::space::{Block, Form, Member, ObjectName, Outcome, Packets, Place, Span};
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -80,14 +79,7 @@ fn nets(member: &Member, versions: &[IpVersion]) -> Vec<IpNet> {
 }
 
 fn object(object: &ObjectName) -> String {
-    format!("{} `{}`", kind(object.kind), object.name)
-}
-
-fn kind(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::GlobalNetworkSet => "GlobalNetworkSet",
-        ObjectKind::HostEndpoint => "HostEndpoint",
-    }
+    format!("{} `{}`", object.kind.name(), object.name)
 }
 
 /// Packets, a line for each kind.
@@ -135,12 +127,13 @@ fn named(protocols: &[Span]) -> String {
 
 /// What decides, in words.
 pub(super) fn because(view: &View<'_>, outcome: Outcome) -> String {
-    let Some((direction, reason)) = outcome.decided else {
+    let Some((at, reason)) = outcome.decided else {
         return "no policy direction applies to a packet that stays outside".to_owned();
     };
-    let end = match direction {
-        Direction::Egress => "source",
-        Direction::Ingress => "destination",
+    let end = match at {
+        Checkpoint::Egress => "source",
+        Checkpoint::Ingress => "destination",
+        Checkpoint::Entry | Checkpoint::Exit => "interface",
     };
     match reason {
         Reason::Rule(rule) => match view.rule(rule) {
@@ -148,17 +141,21 @@ pub(super) fn because(view: &View<'_>, outcome: Outcome) -> String {
                 "{}[{}] of policy `{}` in tier `{}`: {}",
                 info.direction, info.rule, info.policy, info.tier, info.text
             ),
-            None => format!("{direction}[{}] of policy number {}", rule.rule, rule.policy),
+            None => format!("{at}[{}] of policy number {}", rule.rule, rule.policy),
         },
         Reason::EndOfTier(tier) => format!(
-            "{direction}, no rule of tier `{}` decides, and its policies deny what they do not allow",
+            "{at}, no rule of tier `{}` decides, and its policies deny what they do not allow",
             view.tier_name(tier).unwrap_or("?")
         ),
         Reason::NoTierDecided => {
-            format!("{direction}, every tier passes the packet on, and behind the last is nothing")
+            format!("{at}, every tier passes the packet on, and behind the last is nothing")
         }
-        Reason::Unselected => format!("{direction}, no policy selects the {end}: the default"),
-        Reason::Uncovered => format!("{direction}, no object covers the {end}: the default"),
+        Reason::Unselected => format!("{at}, no policy selects the {end}: the default"),
+        Reason::Uncovered => format!("{at}, no object covers the {end}: the default"),
+        Reason::NoForwardPolicy => {
+            format!("{at}, no policy of the {end} decides about what is forwarded: allowed")
+        }
+        Reason::NoProfile => format!("{at}, no policy and no profile of the {end} decides"),
     }
 }
 
@@ -175,7 +172,7 @@ pub(super) fn places_json(places: &[&Place], versions: &[IpVersion]) -> Value {
     let member = |member: &Member| {
         let nets = nets(member, versions);
         let object =
-            |object: &ObjectName| json!({ "kind": kind(object.kind), "name": object.name });
+            |object: &ObjectName| json!({ "kind": object.kind.name(), "name": object.name });
         let objects: Value = member.objects.iter().map(object).collect();
         (!nets.is_empty()).then(|| json!({ "objects": objects, "nets": nets.iter().map(ToString::to_string).collect::<Value>() }))
     };

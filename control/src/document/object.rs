@@ -69,7 +69,17 @@ pub(crate) fn network_set(node: &Node, reader: &mut Reader) -> Option<DocumentOb
     let lists = lists(&fields, reader);
     let (name, name_at) = name?;
     let kind = ObjectKind::GlobalNetworkSet;
-    Some(DocumentObject { object: Object { kind, name, labels, nets }, name_at, lists })
+    Some(DocumentObject {
+        object: Object {
+            kind,
+            name,
+            labels,
+            nets,
+            ..Object::new(ObjectKind::GlobalNetworkSet, "")
+        },
+        name_at,
+        lists,
+    })
 }
 
 /// Reads one element of `hostEndpoints`.
@@ -93,7 +103,8 @@ pub(crate) fn host_endpoint(node: &Node, reader: &mut Reader) -> Option<Document
     let nets = addresses.map(|entry| expected_ips(entry, reader)).unwrap_or_default();
     let (name, name_at) = name?;
     let kind = ObjectKind::HostEndpoint;
-    let object = Object { kind, name, labels, nets };
+    let object =
+        Object { kind, name, labels, nets, ..Object::new(ObjectKind::GlobalNetworkSet, "") };
     Some(DocumentObject { object, name_at, lists: Vec::new() })
 }
 

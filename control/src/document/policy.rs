@@ -98,6 +98,7 @@ pub(crate) fn policy(node: &Node, reader: &mut Reader) -> Option<DocumentPolicy>
         applies_egress,
         ingress,
         egress,
+        ..Policy::new("")
     };
     Some(DocumentPolicy { policy, name_at, tier_at, selectors })
 }

@@ -152,6 +152,7 @@ fn peer(
         ),
         ports: ports(&fields, "ports", reader),
         not_ports: ports(&fields, "notPorts", reader),
+        ..Peer::default()
     }
 }
 

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use classifier::decision::{Direction, Reason, RuleRef};
+use classifier::decision::{Checkpoint, Reason, RuleRef};
 use classifier::image::{ObjectInfo, View};
 use classifier::packet::{Transport, protocol};
 use classifier::record::{FlowRecord, RecordKind};
-use classifier::resource::ObjectKind;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -58,7 +57,7 @@ pub struct Line<'a> {
     /// The direction that settled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<String>,
-    /// `rule`, `end-of-tier`, `no-tier-decided`, `unselected`, `uncovered`, `no-direction`.
+    /// `rule`, `end-of-tier`, `no-tier-decided`, `unselected`, `uncovered`, `no-forward-policy`, `no-profile`, `no-direction`.
     pub reason: &'static str,
     /// Where the reason stands in the policy.
     #[serde(flatten)]
@@ -153,18 +152,14 @@ impl<'a> Named<'a> {
     /// An object as it is written.
     #[must_use]
     pub fn of(object: ObjectInfo<'a>) -> Self {
-        let kind = match object.kind {
-            ObjectKind::GlobalNetworkSet => "GlobalNetworkSet",
-            ObjectKind::HostEndpoint => "HostEndpoint",
-        };
-        Self { kind, name: object.name, labels: object.labels().collect() }
+        Self { kind: object.kind.name(), name: object.name, labels: object.labels().collect() }
     }
 }
 
 impl<'a> Position<'a> {
     /// What a reason points to; empty for a reason that points to nothing.
     #[must_use]
-    pub fn of_reason(decided: Option<(Direction, Reason)>, names: Option<&View<'a>>) -> Self {
+    pub fn of_reason(decided: Option<(Checkpoint, Reason)>, names: Option<&View<'a>>) -> Self {
         match decided.map(|(_, reason)| reason) {
             Some(Reason::Rule(rule)) => Self::of_rule(rule, names),
             Some(Reason::EndOfTier(tier)) => {
@@ -172,9 +167,14 @@ impl<'a> Position<'a> {
                 let tier_number = name.is_none().then_some(tier);
                 Self { tier: name, tier_number, ..Self::default() }
             }
-            Some(Reason::NoTierDecided | Reason::Unselected | Reason::Uncovered) | None => {
-                Self::default()
-            }
+            Some(
+                Reason::NoTierDecided
+                | Reason::Unselected
+                | Reason::Uncovered
+                | Reason::NoForwardPolicy
+                | Reason::NoProfile,
+            )
+            | None => Self::default(),
         }
     }
 
@@ -212,7 +212,7 @@ pub fn protocol_name(number: u8) -> String {
 
 /// The word for a reason.
 #[must_use]
-pub fn reason_name(decided: Option<(Direction, Reason)>) -> &'static str {
+pub fn reason_name(decided: Option<(Checkpoint, Reason)>) -> &'static str {
     match decided.map(|(_, reason)| reason) {
         None => "no-direction",
         Some(Reason::Rule(_)) => "rule",
@@ -220,6 +220,8 @@ pub fn reason_name(decided: Option<(Direction, Reason)>) -> &'static str {
         Some(Reason::NoTierDecided) => "no-tier-decided",
         Some(Reason::Unselected) => "unselected",
         Some(Reason::Uncovered) => "uncovered",
+        Some(Reason::NoForwardPolicy) => "no-forward-policy",
+        Some(Reason::NoProfile) => "no-profile",
     }
 }
 

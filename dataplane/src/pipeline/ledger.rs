@@ -47,7 +47,7 @@ impl Ledger {
 
     /// The way of a packet that comes in by `port`.
     pub(super) fn crossing(&self, port: Port) -> Crossing {
-        Crossing { from: self.rules(port).side, to: self.rules(port.other()).side }
+        Crossing::sides(self.rules(port).side, self.rules(port.other()).side)
     }
 
     /// Queues a record. A full queue costs the record, never time.
@@ -62,8 +62,9 @@ impl Ledger {
             vlans,
             length: u16::try_from(length).unwrap_or(u16::MAX),
             packet,
-            decided: decision.deciding().map(|(direction, half)| (direction, half.reason)),
+            decided: decision.deciding().map(|(at, half)| (at, half.reason)),
             logged: decision.logged(),
+            pending: None,
         };
         match self.records.push(record) {
             Ok(()) => self.counters.records_queued += 1,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use classifier::decision::{Direction, Reason, RuleRef};
+use classifier::decision::{Checkpoint, Direction, Reason, RuleRef};
 use classifier::packet::protocol;
 use classifier::record::{FlowRecord, RecordKind};
 use classifier::resource::{Action, PolicySet, Rule};
@@ -73,9 +73,9 @@ fn records_say_what_was_decided_and_why() {
     let log = Rule::new(Action::Log);
     let mut gate = Gate::with(ingress(41, vec![to_ports(17, [53]), log, to_ports(17, [54])]));
     let rule = |rule| RuleRef { policy: 0, direction: Direction::Ingress, rule };
-    let by = |number| Some((Direction::Ingress, Reason::Rule(rule(number))));
+    let by = |number| Some((Checkpoint::Ingress, Reason::Rule(rule(number))));
     let tier = PolicySet::new().tier_names().iter().position(|tier| *tier == "default").unwrap();
-    let end = Some((Direction::Ingress, Reason::EndOfTier(u32::try_from(tier).unwrap())));
+    let end = Some((Checkpoint::Ingress, Reason::EndOfTier(u32::try_from(tier).unwrap())));
     let logged = Some(rule(1));
     let expected = [
         (53, vec![(RecordKind::Started, by(0), None)]),
@@ -101,6 +101,7 @@ fn records_say_what_was_decided_and_why() {
                 },
                 decided,
                 logged,
+                pending: None,
             };
             assert_eq!(record, expected);
         }

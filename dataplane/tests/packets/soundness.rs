@@ -97,7 +97,7 @@ struct Model {
 impl Model {
     fn allows(&self, packet: &PacketKey, port: Port) -> bool {
         let side = |port: Port| self.sides[port.index()].side;
-        let crossing = Crossing { from: side(port), to: side(port.other()) };
+        let crossing = Crossing::sides(side(port), side(port.other()));
         evaluate(&self.set, packet, crossing).verdict() == Verdict::Allow
     }
 
@@ -237,6 +237,7 @@ fn policy_set(random: &mut fastrand::Rng) -> PolicySet {
             name: name.to_owned(),
             labels: labels.into_iter().collect(),
             nets: nets.iter().map(|net| net.parse().unwrap()).collect(),
+            ..Object::new(ObjectKind::GlobalNetworkSet, "")
         });
     }
     for number in 0..random.usize(1..4) {
@@ -252,6 +253,7 @@ fn policy_set(random: &mut fastrand::Rng) -> PolicySet {
             applies_egress: kinds & 2 != 0,
             ingress,
             egress,
+            ..Policy::new("")
         });
     }
     set

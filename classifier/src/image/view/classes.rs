@@ -37,7 +37,7 @@ impl<'a> View<'a> {
     /// The object at a position of the table that `pieces` points into.
     pub(crate) fn object(&self, object: u32) -> Option<ObjectInfo<'a>> {
         let [kind, name, first, end] = self.objects.get(object as usize).copied()?;
-        let kind = if kind == 0 { ObjectKind::GlobalNetworkSet } else { ObjectKind::HostEndpoint };
+        let kind = *ObjectKind::ALL.get(kind as usize)?;
         let labels = range(self.labels, [first, end]);
         Some(ObjectInfo { kind, name: self.string(name), labels, view: *self })
     }

@@ -17,10 +17,10 @@ use crate::resource::{
 };
 use crate::selector::Selector;
 
-const IN: Crossing = Crossing { from: Side::Outside, to: Side::Inside };
-const OUT: Crossing = Crossing { from: Side::Inside, to: Side::Outside };
-const ACROSS: Crossing = Crossing { from: Side::Inside, to: Side::Inside };
-const AWAY: Crossing = Crossing { from: Side::Outside, to: Side::Outside };
+const IN: Crossing = Crossing::sides(Side::Outside, Side::Inside);
+const OUT: Crossing = Crossing::sides(Side::Inside, Side::Outside);
+const ACROSS: Crossing = Crossing::sides(Side::Inside, Side::Inside);
+const AWAY: Crossing = Crossing::sides(Side::Outside, Side::Outside);
 
 /// The same places in one family.
 struct Lab {
@@ -102,6 +102,7 @@ fn object(name: &str, labels: &[(&str, &str)], nets: &[&str]) -> Object {
         name: name.to_owned(),
         labels: labels.iter().copied().collect(),
         nets: networks(nets),
+        ..Object::new(ObjectKind::GlobalNetworkSet, "")
     }
 }
 
@@ -124,6 +125,7 @@ fn ingress(name: &str, rules: impl IntoIterator<Item = Rule>) -> Policy {
         applies_egress: false,
         ingress: rules.into_iter().collect(),
         egress: Vec::new(),
+        ..Policy::new("")
     }
 }
 

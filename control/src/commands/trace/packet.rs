@@ -64,7 +64,7 @@ impl PacketArguments {
         let from = self.side(settings)?;
         let to = if from == Side::Inside { Side::Outside } else { Side::Inside };
         let packet = PacketKey { src, dst, protocol: self.protocol, transport };
-        Ok(Question { packet, crossing: Crossing { from, to } })
+        Ok(Question { packet, crossing: Crossing::sides(from, to) })
     }
 
     fn transport(&self) -> Result<Transport, String> {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 use std::net::IpAddr;
 
-use classifier::decision::{Direction, Half, Reason, RuleRef, Verdict};
+use classifier::decision::{Checkpoint, Direction, Half, Reason, RuleRef, Verdict};
 use classifier::image::{End, Mismatch, ObjectInfo, Trace, TraceHalf, TraceRule, TraceTier, View};
 use classifier::packet::Transport;
 use classifier::resource::Action;
@@ -89,24 +89,26 @@ impl Answer<'_> {
     }
 
     fn write_half(&self, out: &mut String, half: &TraceHalf<'_>) -> fmt::Result {
-        let of = match half.direction {
-            Direction::Egress => self.question.packet.src,
-            Direction::Ingress => self.question.packet.dst,
-        };
-        writeln!(out, "\n{} of {of}", half.direction)?;
+        let crossing = self.question.crossing;
+        match half.at {
+            Checkpoint::Entry => writeln!(out, "\nentry by {}", crossing.from)?,
+            Checkpoint::Egress => writeln!(out, "\negress of {}", self.question.packet.src)?,
+            Checkpoint::Ingress => writeln!(out, "\ningress of {}", self.question.packet.dst)?,
+            Checkpoint::Exit => writeln!(out, "\nexit by {}", crossing.to)?,
+        }
         for tier in &half.tiers {
-            write_tier(out, half.direction, tier)?;
+            write_tier(out, half.at.direction(), tier)?;
         }
         writeln!(out, "  {}: {}", word(half.half.verdict), self.reason(&half.half))
     }
 
     fn half_json(&self, half: &TraceHalf<'_>) -> Value {
-        let TraceHalf { direction, half: outcome, tiers } = half;
+        let TraceHalf { at, half: outcome, tiers } = half;
         json!({
-            "direction": direction.to_string(),
+            "direction": at.to_string(),
             "tiers": tiers.iter().map(tier_json).collect::<Value>(),
             "verdict": word(outcome.verdict),
-            "reason": reason_name(Some((*direction, outcome.reason))),
+            "reason": reason_name(Some((*at, outcome.reason))),
             "because": self.reason(outcome),
             "loggedBy": outcome.logged.map(|rule| self.rule(rule)),
         })
@@ -114,12 +116,14 @@ impl Answer<'_> {
 
     fn because(&self) -> String {
         match self.trace.decision.deciding() {
-            Some((direction, half)) => match half.reason {
+            Some((at, half)) => match half.reason {
                 Reason::Rule(rule) => self.rule(rule),
                 Reason::EndOfTier(_)
                 | Reason::NoTierDecided
                 | Reason::Unselected
-                | Reason::Uncovered => format!("{direction}, {}", self.reason(&half)),
+                | Reason::Uncovered
+                | Reason::NoForwardPolicy
+                | Reason::NoProfile => format!("{at}, {}", self.reason(&half)),
             },
             None => "no policy direction applies to a packet that stays outside".to_owned(),
         }
@@ -146,6 +150,10 @@ impl Answer<'_> {
                 "no policy selects what this address belongs to in this direction: {default}"
             ),
             Reason::Uncovered => format!("no object covers this address: {default}"),
+            Reason::NoForwardPolicy => {
+                "no `applyOnForward` policy of this interface decided: allowed".to_owned()
+            }
+            Reason::NoProfile => "no policy and no profile of this interface decided".to_owned(),
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) fn image(generation: u64, ingress: Vec<Rule>, egress: Vec<Rule>) -> A
         name: "rack".to_owned(),
         labels: [("role", "server")].into_iter().collect(),
         nets: vec!["198.18.70.0/24".parse().unwrap(), "2001:2:0:70::/64".parse().unwrap()],
+        ..Object::new(ObjectKind::GlobalNetworkSet, "")
     });
     set.policies.push(Policy {
         name: "rack".to_owned(),
@@ -40,6 +41,7 @@ pub(crate) fn image(generation: u64, ingress: Vec<Rule>, egress: Vec<Rule>) -> A
         applies_egress: true,
         ingress,
         egress,
+        ..Policy::new("")
     });
     Arc::new(compile(&set, generation, &Limits::default()).unwrap())
 }
