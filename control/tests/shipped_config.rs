@@ -146,6 +146,8 @@ fn name(set: &PolicySet, decision: &Decision) -> String {
         Reason::NoTierDecided => "no tier".to_owned(),
         Reason::Unselected => "unselected".to_owned(),
         Reason::Uncovered => "uncovered".to_owned(),
+        Reason::NoForwardPolicy => "no forward policy".to_owned(),
+        Reason::NoProfile => "no profile".to_owned(),
     };
     if half.logged.is_some() { format!("{name} logged") } else { name }
 }
