@@ -403,6 +403,7 @@ mod tests {
             },
             decided: reason.map(|reason| (Checkpoint::Ingress, reason)),
             logged: Some(RuleRef { rule: 0, ..RULE }),
+            pending: None,
         }
     }
 }

@@ -200,6 +200,7 @@ mod tests {
             },
             decided: None,
             logged: None,
+            pending: None,
         }
     }
 }

@@ -151,10 +151,10 @@ mod tests {
         let Question { packet, crossing } =
             question("--in outside --proto tcp --dport 22").unwrap();
         assert_eq!(packet.transport, Transport::Ports { src: 49_152, dst: 22 });
-        assert_eq!((crossing.from, crossing.to), (Side::Outside, Side::Inside));
+        assert_eq!(crossing, Crossing::sides(Side::Outside, Side::Inside));
         let Question { packet, crossing } = question("--in inside --proto icmp").unwrap();
         assert_eq!(packet.transport, Transport::Icmp { kind: 8, code: 0 });
-        assert_eq!((crossing.from, crossing.to), (Side::Inside, Side::Outside));
+        assert_eq!(crossing, Crossing::sides(Side::Inside, Side::Outside));
         let packet = question("--in inside --proto 47").unwrap().packet;
         assert_eq!((packet.protocol, packet.transport), (47, Transport::Opaque));
     }
