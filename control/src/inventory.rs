@@ -4,16 +4,16 @@ mod lint;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use classifier::resource::{Defaults, Object, ObjectKind, PolicySet, Tier};
+use classifier::resource::PolicySet;
 use ipnet::IpNet;
 
-use crate::diagnostic::{Diagnostic, Place, any_error, in_order};
-use crate::document::{
-    self, Dialect, Document, DocumentObject, DocumentPolicy, DocumentTier, ListUse,
-};
+use crate::diagnostic::{Diagnostic, Source, any_error, in_order};
+use crate::document::{self, Dialect};
 use crate::files::{self, FileError, unreadable};
 use crate::lists::{self, ListError};
+use crate::resolve::{Content, Gateway, ListUse, Resource, Resources};
 
 /// Largest document, bytes.
 pub(crate) const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
@@ -33,41 +33,34 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
-/// Reads a document, or every `*.toml`, `*.yaml`, `*.yml` and `*.json` of a directory in name order, as one document set.
+/// Reads a document, or every `*.toml`, `*.yaml`, `*.yml` and `*.json` of a directory in name order, as one document set,
+/// and says what it means on this gateway.
 #[must_use]
-pub fn load(path: &Path, defaults: Defaults) -> Loaded {
+pub fn load(path: &Path, gateway: &Gateway) -> Loaded {
     let mut set = Set::default();
     for file in documents(path, &mut set.findings) {
-        set.read(&file);
+        set.read(&file, gateway);
     }
-    let tiers = set.tiers();
-    set.check_names();
-    let objects: Vec<Object> = set.objects.iter().map(|object| object.object.clone()).collect();
     let refused = any_error(&set.findings);
-    if !refused {
+    let policy_set = (!refused).then(|| set.resources.policy_set(gateway));
+    if let Some(policy_set) = &policy_set {
         // Only a whole set tells what matches nothing.
-        set.findings.extend(lint::findings(&set.policies, &set.objects, &tiers));
+        set.findings.extend(lint::findings(&set.resources, policy_set, gateway));
     }
-    let policies = set.policies.into_iter().map(|policy| policy.policy).collect();
-    Loaded {
-        policy_set: (!refused).then_some(PolicySet {
-            tiers,
-            policies,
-            objects,
-            defaults,
-            ..PolicySet::new()
-        }),
-        findings: cut(in_order(set.findings)),
-        files: set.files,
-    }
+    Loaded { policy_set, findings: cut(in_order(set.findings)), files: set.files }
+}
+
+/// Reads the resources of one text, as documents have them; the name of its file says the language. Lists that it names
+/// are not read.
+#[must_use]
+pub fn read(source: &Arc<Source>, gateway: &Gateway) -> (Vec<Resource>, Vec<Diagnostic>) {
+    document::read(source, gateway.takes_http)
 }
 
 /// A document set while it is read.
 #[derive(Debug, Default)]
 struct Set {
-    tiers: Vec<DocumentTier>,
-    policies: Vec<DocumentPolicy>,
-    objects: Vec<DocumentObject>,
+    resources: Resources,
     findings: Vec<Diagnostic>,
     files: Vec<PathBuf>,
     /// Lists by path, read once however many sets name them; none when the list is refused.
@@ -75,25 +68,42 @@ struct Set {
 }
 
 impl Set {
-    fn read(&mut self, file: &Path) {
+    fn read(&mut self, file: &Path, gateway: &Gateway) {
         self.files.push(file.to_owned());
         let source = match files::source("document", file, DOCUMENT_BYTES_MAX) {
             Ok(source) => source,
             Err(finding) => return self.findings.push(*finding),
         };
-        let (document, findings) = document::read(&source);
+        let (resources, findings) = read(&source, gateway);
         self.findings.extend(findings);
-        let Document { tiers, policies, mut objects } = document;
         let directory = file.parent().unwrap_or(Path::new(""));
-        for object in &mut objects {
-            for list in &object.lists {
-                let nets = self.list(directory, list);
-                object.object.nets.extend(nets);
+        for mut resource in resources {
+            if let Content::NetworkSet(set) = &mut resource.content {
+                for list in &set.lists {
+                    let nets = self.list(directory, list);
+                    set.nets.extend(nets);
+                }
             }
+            self.take(resource);
         }
-        self.tiers.extend(tiers);
-        self.policies.extend(policies);
-        self.objects.extend(objects);
+    }
+
+    /// Names are unique within a kind and namespace, across all documents.
+    fn take(&mut self, resource: Resource) {
+        let (key, at) = (resource.key.clone(), resource.at.clone());
+        let Err(first_at) = self.resources.insert_new(resource) else { return };
+        let several = key.kind.form().several;
+        let message = match &key.namespace {
+            Some(namespace) => {
+                format!("two {several} of the namespace `{namespace}` are named `{}`", key.name)
+            }
+            None => format!("two {several} are named `{}`", key.name),
+        };
+        let finding = Diagnostic::error("name.duplicate", message)
+            .at(at, "named again here")
+            .help("give one of them another name")
+            .related(first_at, "first named here");
+        self.findings.push(finding);
     }
 
     /// The networks of a list; a list that is refused has its findings and no networks.
@@ -112,50 +122,6 @@ impl Set {
         };
         self.lists.insert(path, nets.clone());
         nets.unwrap_or_default()
-    }
-
-    /// The fixed tiers and those of the documents.
-    fn tiers(&self) -> Vec<Tier> {
-        let mut tiers = Tier::fixed();
-        for tier in &self.tiers {
-            if tiers.iter().all(|known| known.name != tier.tier.name) {
-                tiers.push(tier.tier.clone());
-            }
-        }
-        tiers
-    }
-
-    /// Names are unique within a kind, across all documents.
-    fn check_names(&mut self) {
-        let tiers = self.tiers.iter().map(|tier| ("tiers", tier.tier.name.as_str(), &tier.name_at));
-        let policies = self.policies.iter().map(|policy| {
-            ("global network policies", policy.policy.name.as_str(), &policy.name_at)
-        });
-        let objects = self.objects.iter().map(|object| {
-            let kind = match object.object.kind {
-                ObjectKind::GlobalNetworkSet => "global network sets",
-                ObjectKind::HostEndpoint => "host endpoints",
-                ObjectKind::NetworkSet => "network sets",
-                ObjectKind::Pod => "pods",
-            };
-            (kind, object.object.name.as_str(), &object.name_at)
-        });
-        let mut first: BTreeMap<(&str, &str), &Place> = BTreeMap::new();
-        let mut findings = Vec::new();
-        for (kind, name, at) in tiers.chain(policies).chain(objects) {
-            match first.get(&(kind, name)) {
-                None => {
-                    first.insert((kind, name), at);
-                }
-                Some(first_at) => findings.push(
-                    Diagnostic::error("name.duplicate", format!("two {kind} are named `{name}`"))
-                        .at(at.clone(), "named again here")
-                        .help("give one of them another name")
-                        .related((*first_at).clone(), "first named here"),
-                ),
-            }
-        }
-        self.findings.extend(findings);
     }
 }
 

@@ -14,6 +14,7 @@ mod lists;
 pub mod publish;
 pub mod reconcile;
 pub mod report;
+pub mod resolve;
 pub mod settings;
 pub mod spool;
 pub mod watch;

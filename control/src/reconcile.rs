@@ -61,7 +61,7 @@ impl Reconciler {
 
     /// Reads and compiles the documents. A set that is refused changes nothing but the report.
     pub fn load(&mut self, now: Timestamp) {
-        let loaded = inventory::load(&self.settings.policy_directory, self.settings.defaults);
+        let loaded = inventory::load(&self.settings.policy_directory, &self.settings.gateway());
         self.files.clone_from(&loaded.files);
         let mut findings = loaded.findings;
         let desired = loaded.policy_set.and_then(|set| {

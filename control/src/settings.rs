@@ -1,13 +1,15 @@
 //! `ravelin.toml`: what this gateway is and where its files are. Everything about policy is in documents, not here.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use classifier::packet::Side;
-use classifier::resource::Defaults;
+use classifier::resource::{Defaults, GatewayPort};
 
 use crate::diagnostic::{Diagnostic, any_error, in_order};
 use crate::document::{self, Dialect, Reader};
 use crate::files;
+use crate::resolve::Gateway;
 
 mod reader;
 
@@ -29,6 +31,8 @@ pub struct Settings {
     pub policy_directory: PathBuf,
     /// What happens where no policy speaks.
     pub defaults: Defaults,
+    /// Whether rules that ask for HTTP are taken, and allow whatever else of them matches.
+    pub takes_http: bool,
     /// Where flow records go.
     pub flow_log: FlowLogSettings,
     /// The socket on which the daemon answers `ravelin status` and its like.
@@ -49,6 +53,8 @@ pub struct PortSettings {
     pub interface: String,
     /// The side it faces.
     pub side: Side,
+    /// Addresses that it carries, for host endpoints that are known by their addresses.
+    pub addresses: Vec<IpAddr>,
     /// Whether frames that are neither IP, ARP nor neighbour discovery pass; else they are dropped and counted.
     pub pass_non_ip: bool,
 }
@@ -84,6 +90,21 @@ pub struct FlowLogSettings {
 }
 
 impl Settings {
+    /// What the meaning of documents depends on.
+    #[must_use]
+    pub fn gateway(&self) -> Gateway {
+        let port = |port: &PortSettings| GatewayPort {
+            interface: port.interface.clone(),
+            addresses: port.addresses.clone(),
+        };
+        Gateway {
+            name: self.gateway_name.clone(),
+            ports: self.ports.iter().map(port).collect(),
+            defaults: self.defaults,
+            takes_http: self.takes_http,
+        }
+    }
+
     /// Reads a settings file. Relative paths in it count from its own directory.
     ///
     /// # Errors

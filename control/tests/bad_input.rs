@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use classifier::resource::Defaults;
 use control::commands::check::{self, Arguments, CLEAN, Format, REFUSED, UNREADABLE};
 use control::inventory;
+use control::resolve::Gateway;
 
 /// Inputs that are taken with warnings; all others are refused.
 const TAKEN: [&str; 2] = ["warnings.toml", "settings/opened.toml"];
@@ -41,7 +41,7 @@ fn every_broken_input_is_refused_whole() {
         let (answer, status) = run(&input, Format::Human);
         assert_eq!(status, if taken { CLEAN } else { REFUSED }, "{}:\n{answer}", input.display());
         if !input.starts_with("tests/broken/settings") {
-            let loaded = inventory::load(&input, Defaults::default());
+            let loaded = inventory::load(&input, &Gateway::default());
             assert_eq!(loaded.policy_set.is_some(), taken, "{}", input.display());
         }
     }
@@ -119,7 +119,7 @@ fn bytes_that_are_no_text_are_named_with_their_place() {
 
 #[test]
 fn files_to_watch_include_lists_that_are_missing() {
-    let loaded = inventory::load(Path::new("tests/broken/list-missing.toml"), Defaults::default());
+    let loaded = inventory::load(Path::new("tests/broken/list-missing.toml"), &Gateway::default());
     let missing = Path::new("tests/broken/lists/no-such.cidr");
     assert!(loaded.files.iter().any(|file| file == missing), "{:?}", loaded.files);
 }
@@ -136,7 +136,7 @@ fn a_million_lines_are_read_as_a_whole() {
     let document = directory.path().join("d.toml");
     fs::write(&document, "[[globalNetworkSets]]\nname = 'l'\nlist = { path = 'l.cidr' }\n")
         .unwrap();
-    let loaded = inventory::load(&document, Defaults::default());
+    let loaded = inventory::load(&document, &Gateway::default());
     assert_eq!(loaded.findings, []);
     assert_eq!(loaded.policy_set.unwrap().objects[0].nets.len(), 1_000_000);
 }

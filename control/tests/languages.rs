@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use classifier::compile::{Limits, compile};
 use classifier::image::Image;
-use classifier::resource::Defaults;
 use control::commands::check::{self, Arguments, CLEAN, Format, REFUSED};
 use control::diagnostic::render_human;
 use control::inventory;
+use control::resolve::Gateway;
 
 #[test]
 fn calico_twins_of_shipped_policies_are_the_same_policy() {
@@ -40,14 +40,14 @@ fn files_of_all_languages_are_one_set_in_the_order_of_their_names() {
     )
     .unwrap();
     fs::write(directory.path().join("4.yaml"), set("GlobalNetworkSet", "yaml")).unwrap();
-    let loaded = inventory::load(directory.path(), Defaults::default());
+    let loaded = inventory::load(directory.path(), &Gateway::default());
     assert!(loaded.findings.is_empty(), "{}", render_human(&loaded.findings, false));
     let objects = loaded.policy_set.unwrap().objects;
     let names: Vec<&str> = objects.iter().map(|object| object.name.as_str()).collect();
-    assert_eq!(names, ["json", "yml", "toml", "yaml"]);
+    assert_eq!(names, ["json", "toml", "yaml", "yml"]);
 
     fs::write(directory.path().join("5.yaml"), set("GlobalNetworkSet", "toml")).unwrap();
-    let loaded = inventory::load(directory.path(), Defaults::default());
+    let loaded = inventory::load(directory.path(), &Gateway::default());
     assert!(loaded.policy_set.is_none());
     let finding = &loaded.findings[0];
     assert_eq!(finding.code, "name.duplicate");
@@ -60,7 +60,7 @@ fn places_are_exact_in_every_language() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join(name);
         fs::write(&file, text).unwrap();
-        let found = inventory::load(&file, Defaults::default()).findings;
+        let found = inventory::load(&file, &Gateway::default()).findings;
         let place = |finding: &control::diagnostic::Diagnostic| {
             let place = finding.place.as_ref().unwrap();
             (place.line(), place.column(), text.get(place.span()).unwrap().to_owned())
@@ -105,7 +105,7 @@ fn words_that_kubectl_takes_for_something_else_are_no_strings() {
         ("[a]", false),
     ] {
         fs::write(&file, format!("apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata:\n  name: a\n  labels:\n    role: {word}\nspec:\n  nets: [198.18.0.0/24]\n")).unwrap();
-        let loaded = inventory::load(&file, Defaults::default());
+        let loaded = inventory::load(&file, &Gateway::default());
         assert_eq!(loaded.policy_set.is_some(), taken, "{word}: {:?}", loaded.findings);
     }
 }
@@ -175,7 +175,7 @@ fn shapes_made_to_hurt_are_answered() {
 }
 
 fn image(path: &Path) -> Image {
-    let loaded = inventory::load(path, Defaults::default());
+    let loaded = inventory::load(path, &Gateway::default());
     assert!(loaded.findings.is_empty(), "{}", render_human(&loaded.findings, false));
     compile(&loaded.policy_set.unwrap(), 1, &Limits::default()).unwrap()
 }

@@ -12,6 +12,7 @@ use classifier::reference;
 use classifier::resource::{Defaults, PolicySet};
 use control::diagnostic::render_human;
 use control::inventory;
+use control::resolve::Gateway;
 use control::settings::Settings;
 
 const IN: Crossing = Crossing::sides(Side::Outside, Side::Inside);
@@ -170,7 +171,7 @@ fn packet(src: &str, dst: &str, what: &str) -> PacketKey {
 
 /// Loads without any finding, warnings included.
 fn load(path: &Path) -> PolicySet {
-    let loaded = inventory::load(path, Defaults::default());
+    let loaded = inventory::load(path, &Gateway::default());
     assert!(loaded.findings.is_empty(), "{}", render_human(&loaded.findings, false));
     loaded.policy_set.unwrap()
 }

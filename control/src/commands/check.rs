@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use classifier::compile::{Limits, compile};
-use classifier::resource::{Defaults, PolicySet};
+use classifier::resource::PolicySet;
 use serde_json::json;
 
 pub use super::Output;
 use crate::diagnostic::{self, Diagnostic, any_error};
 use crate::inventory::{self, Loaded};
+use crate::resolve::Gateway;
 use crate::settings::{self, Settings};
 
 /// Exit status when nothing is wrong; warnings may have been said.
@@ -74,11 +75,11 @@ struct Checked {
 
 fn check(path: &Path) -> Checked {
     if !settings::is_settings(path) {
-        return documents(path, Defaults::default());
+        return documents(path, &Gateway::default());
     }
     match Settings::load(path) {
         Ok(settings) => {
-            let mut checked = documents(&settings.policy_directory, settings.defaults);
+            let mut checked = documents(&settings.policy_directory, &settings.gateway());
             checked.findings.splice(0..0, settings.warnings);
             checked
         }
@@ -87,8 +88,8 @@ fn check(path: &Path) -> Checked {
 }
 
 /// Reads the documents, and compiles them: what the limits refuse is found here and not at night.
-fn documents(path: &Path, defaults: Defaults) -> Checked {
-    let Loaded { policy_set, mut findings, files: _ } = inventory::load(path, defaults);
+fn documents(path: &Path, gateway: &Gateway) -> Checked {
+    let Loaded { policy_set, mut findings, files: _ } = inventory::load(path, gateway);
     if let Some(set) = &policy_set
         && let Err(errors) = compile(set, 0, &Limits::default())
     {

@@ -57,7 +57,7 @@ fn flags(settings: &Settings) -> Vec<OsString> {
     } = &settings.dataplane;
     let mut flags: Vec<OsString> = Vec::new();
     let mut flag = |name: &str, value: OsString| flags.extend([name.into(), value]);
-    for PortSettings { interface, side, pass_non_ip } in &settings.ports {
+    for PortSettings { interface, side, addresses: _, pass_non_ip } in &settings.ports {
         flag("--port", format!("{interface}:{side}").into());
         let non_ip = if *pass_non_ip { "pass" } else { "drop" };
         flag("--non-ip", format!("{interface}={non_ip}").into());

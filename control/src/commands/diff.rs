@@ -10,7 +10,7 @@ use classifier::space::{Change, Diff, Entry, Limits, TooLarge, diff};
 use serde_json::{Value, json};
 
 use super::check::Output;
-use super::documents::{Documents, INWARD, OUTWARD, Way, defaults};
+use super::documents::{Documents, INWARD, OUTWARD, Way, gateway};
 use super::trace::settings;
 use super::{SETTINGS_PATH, exact};
 use crate::cli::say;
@@ -84,10 +84,10 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<u8> {
 /// The old policy and the new one; why there is none is said.
 fn policies(arguments: &Arguments) -> Option<(Image, Image)> {
     let settings = settings(arguments.config.as_deref())?;
-    let defaults = defaults(settings.as_ref());
-    let first = Documents::load(&arguments.first, defaults)?.image;
+    let gateway = gateway(settings.as_ref());
+    let first = Documents::load(&arguments.first, &gateway)?.image;
     match &arguments.second {
-        Some(second) => Some((first, Documents::load(second, defaults)?.image)),
+        Some(second) => Some((first, Documents::load(second, &gateway)?.image)),
         None => Some((in_force(settings.as_ref())?, first)),
     }
 }

@@ -5,11 +5,12 @@ use std::path::Path;
 use classifier::compile::{Limits, compile};
 use classifier::image::Image;
 use classifier::packet::{Crossing, Side};
-use classifier::resource::{Defaults, PolicySet};
+use classifier::resource::PolicySet;
 
 use crate::cli::say;
 use crate::diagnostic::{self, Diagnostic};
 use crate::inventory;
+use crate::resolve::Gateway;
 use crate::settings::{Settings, is_settings};
 
 /// A document set and what it compiles to.
@@ -19,18 +20,18 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    /// Reads documents, a file or a directory; of a settings file those that it names, with its defaults. Why there are
+    /// Reads documents, a file or a directory; of a settings file those that it names, as that gateway. Why there are
     /// none is said.
-    pub(super) fn load(path: &Path, defaults: Defaults) -> Option<Self> {
+    pub(super) fn load(path: &Path, gateway: &Gateway) -> Option<Self> {
         if is_settings(path) {
             let settings = super::load_settings(path)?;
-            return Self::read(&settings.policy_directory, settings.defaults);
+            return Self::read(&settings.policy_directory, &settings.gateway());
         }
-        Self::read(path, defaults)
+        Self::read(path, gateway)
     }
 
-    fn read(path: &Path, defaults: Defaults) -> Option<Self> {
-        let loaded = inventory::load(path, defaults);
+    fn read(path: &Path, gateway: &Gateway) -> Option<Self> {
+        let loaded = inventory::load(path, gateway);
         let mut findings = loaded.findings;
         if let Some(set) = loaded.policy_set {
             match compile(&set, 0, &Limits::default()) {
@@ -49,9 +50,9 @@ impl Documents {
     }
 }
 
-/// The defaults that the settings say, or those of the house.
-pub(super) fn defaults(settings: Option<&Settings>) -> Defaults {
-    settings.map_or_else(Defaults::default, |settings| settings.defaults)
+/// The gateway that the settings say, or one without name and ports.
+pub(super) fn gateway(settings: Option<&Settings>) -> Gateway {
+    settings.map(Settings::gateway).unwrap_or_default()
 }
 
 /// The way of packets through the gateway.

@@ -11,7 +11,7 @@ use classifier::space::{Entry, Limits, Passage, Question, Reach, reach};
 use serde_json::{Value, json};
 
 use super::check::Output;
-use super::documents::{Documents, INWARD, Way, defaults};
+use super::documents::{Documents, INWARD, Way, gateway};
 use super::trace::settings;
 use super::{DONE, SETTINGS_PATH, WRONG, exact};
 use crate::cli::say;
@@ -72,7 +72,7 @@ fn asked(arguments: &Arguments) -> Option<(Documents, Question)> {
         ));
         return None;
     };
-    let documents = Documents::load(&path, defaults(settings.as_ref()))?;
+    let documents = Documents::load(&path, &gateway(settings.as_ref()))?;
     Some((documents, Question { from, to, crossing }))
 }
 

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use classifier::compile::{Limits, compile};
 use classifier::image::Image;
-use classifier::resource::Defaults;
 
 use self::packet::PacketArguments;
 use super::{DONE, Output, SETTINGS_PATH, WRONG, load_settings};
@@ -16,6 +15,7 @@ use crate::cli::say;
 use crate::diagnostic::{self, Diagnostic};
 use crate::inventory;
 use crate::publish::Dataplane;
+use crate::resolve::Gateway;
 use crate::settings::Settings;
 
 /// Arguments of `ravelin trace`.
@@ -84,8 +84,8 @@ pub(super) fn settings(config: Option<&Path>) -> Option<Option<Settings>> {
 /// The image to ask; why there is none is said.
 fn image(documents: Option<&Path>, settings: Option<&Settings>) -> Option<(Image, Origin)> {
     if let Some(path) = documents {
-        let defaults = settings.map_or_else(Defaults::default, |settings| settings.defaults);
-        return compiled(path, defaults)
+        let gateway = settings.map(Settings::gateway).unwrap_or_default();
+        return compiled(path, &gateway)
             .map(|image| (image, Origin::Documents { path: path.to_owned() }));
     }
     let Some(settings) = settings else {
@@ -107,8 +107,8 @@ fn image(documents: Option<&Path>, settings: Option<&Settings>) -> Option<(Image
     }
 }
 
-fn compiled(path: &Path, defaults: Defaults) -> Option<Image> {
-    let loaded = inventory::load(path, defaults);
+fn compiled(path: &Path, gateway: &Gateway) -> Option<Image> {
+    let loaded = inventory::load(path, gateway);
     let mut findings = loaded.findings;
     let image = loaded.policy_set.and_then(|set| {
         let compiled = compile(&set, 0, &Limits::default());

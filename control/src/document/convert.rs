@@ -6,12 +6,11 @@ use std::sync::Arc;
 use classifier::selector::Selector;
 
 use super::dialect::Dialect;
-use super::kind::Kind;
-use super::node::{Entry, Node, Table, Text, Value};
+use super::node::{Node, Table, Text, Value};
 use super::reader::Reader;
-use super::resource::Resource;
-use super::{read, resources, toml, write};
-use crate::diagnostic::{Diagnostic, Severity, Source, any_error};
+use super::resource::Item;
+use super::{items, read, toml, write};
+use crate::diagnostic::{Diagnostic, Source, any_error};
 
 /// A document in another language.
 #[derive(Debug)]
@@ -26,14 +25,10 @@ pub(crate) struct Converted {
 /// Writes the document in another language.
 ///
 /// # Errors
-/// The findings of a document that is refused, or holds what would be lost.
+/// The findings of a document that is refused.
 pub(crate) fn convert(source: &Arc<Source>, to: Dialect) -> Result<Converted, Vec<Diagnostic>> {
     let resources = checked(source)?;
-    let lost = lost(source);
-    if !lost.is_empty() {
-        return Err(lost);
-    }
-    let has_list = |resource: &Resource| matches!(&resource.node.value, Value::Table(table) if table.entry("list").is_some());
+    let has_list = |resource: &Item| matches!(&resource.node.value, Value::Table(table) if table.entry("list").is_some());
     Ok(Converted {
         text: write::document(&resources, to),
         had_comments: has_comments(source),
@@ -85,33 +80,12 @@ pub(super) fn is_selector(field: &str) -> bool {
 }
 
 /// The resources of a document that has no errors.
-fn checked(source: &Arc<Source>) -> Result<Vec<Resource>, Vec<Diagnostic>> {
-    let (_, findings) = read(source);
+fn checked(source: &Arc<Source>) -> Result<Vec<Item>, Vec<Diagnostic>> {
+    let (_, findings) = read(source, true);
     if any_error(&findings) {
         return Err(findings);
     }
-    resources(source, &mut Reader::new(source))
-}
-
-/// Resources that are taken with a warning but not read: writing the others would lose them.
-fn lost(source: &Arc<Source>) -> Vec<Diagnostic> {
-    const HELP: &str = "it would be lost: remove it, or keep the document as it is";
-    if Dialect::of(source.file()) != Dialect::Toml {
-        let (_, findings) = read(source);
-        let unread = findings.into_iter().filter(|finding| finding.code == "kind.unsupported");
-        return unread
-            .map(|finding| Diagnostic { severity: Severity::Error, ..finding }.help(HELP))
-            .collect();
-    }
-    let root = toml::read(source).unwrap_or_default();
-    let is_read = |key: &str| Kind::ALL.iter().any(|kind| kind.plural() == key);
-    let unread = root.entries.iter().filter(|entry| !is_read(&entry.key));
-    let finding = |entry: &Entry| {
-        Diagnostic::error("kind.unsupported", format!("`{}` cannot be converted", entry.key))
-            .at(source.place(entry.key_span.clone()), "not read yet")
-            .help(HELP)
-    };
-    unread.map(finding).collect()
+    items(source, &mut Reader::new(source))
 }
 
 fn selectors(node: &Node, found: &mut impl FnMut(&Node, &Text)) {

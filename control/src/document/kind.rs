@@ -1,137 +1,198 @@
 //! The kinds of resources that Calico and Kubernetes have, and what becomes of each here.
 
-use crate::diagnostic::Severity;
+use super::reader::Thing;
+use super::resource::ENVELOPE;
 
-/// A kind that a document can hold.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Kind {
+/// A kind that a document can hold. Keys of resources are in this order.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// Calico `Tier`
     Tier,
+    /// Kubernetes `Namespace`
+    Namespace,
+    /// Kubernetes `ServiceAccount`
+    ServiceAccount,
+    /// Calico `Profile`
+    Profile,
+    /// Calico `GlobalNetworkSet`
     GlobalNetworkSet,
+    /// Calico `NetworkSet`
+    NetworkSet,
+    /// Calico `HostEndpoint`
     HostEndpoint,
+    /// Kubernetes `Pod`
+    Pod,
+    /// Kubernetes `Service`
+    Service,
+    /// Kubernetes `EndpointSlice`
+    EndpointSlice,
+    /// Calico `GlobalNetworkPolicy`
     GlobalNetworkPolicy,
+    /// Calico `NetworkPolicy`
+    NetworkPolicy,
+    /// Kubernetes `NetworkPolicy`
+    KubernetesNetworkPolicy,
+    /// Kubernetes `ClusterNetworkPolicy`
+    ClusterNetworkPolicy,
+    /// Kubernetes `AdminNetworkPolicy`
+    AdminNetworkPolicy,
+    /// Kubernetes `BaselineAdminNetworkPolicy`
+    BaselineAdminNetworkPolicy,
+    /// Calico `StagedGlobalNetworkPolicy`
+    StagedGlobalNetworkPolicy,
+    /// Calico `StagedNetworkPolicy`
+    StagedNetworkPolicy,
+    /// Calico `StagedKubernetesNetworkPolicy`
+    StagedKubernetesNetworkPolicy,
+}
+
+/// How a kind is written.
+#[derive(Debug)]
+pub(crate) struct Form {
+    pub(crate) kind: Kind,
+    /// As `kind` says it.
+    pub(crate) name: &'static str,
+    /// As TOML's arrays of tables are named.
+    pub(crate) plural: &'static str,
+    /// The versions that it is written in, the one that is written first.
+    pub(crate) api_versions: &'static [&'static str],
+    /// Whether its resources are in namespaces.
+    pub(crate) has_namespace: bool,
+    /// What its resources have beside each other at the top.
+    pub(crate) envelope: &'static Thing,
+    /// Fields at the top that are the resource's own, beside `metadata` and `spec`.
+    pub(crate) top_fields: &'static [&'static str],
+    /// How messages call several of them.
+    pub(crate) several: &'static str,
 }
 
 impl Kind {
     /// Every kind, in the order in which a document is written.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Tier, Self::GlobalNetworkSet, Self::HostEndpoint, Self::GlobalNetworkPolicy];
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        FORMS.iter().map(|form| form.kind)
+    }
+
+    /// How it is written.
+    pub(crate) fn form(self) -> &'static Form {
+        #[expect(clippy::expect_used, reason = "a test asks for the form of every kind")]
+        FORMS.iter().find(|form| form.kind == self).expect("every kind has a form")
+    }
 
     /// As `kind` says it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Tier => "Tier",
-            Self::GlobalNetworkSet => "GlobalNetworkSet",
-            Self::HostEndpoint => "HostEndpoint",
-            Self::GlobalNetworkPolicy => "GlobalNetworkPolicy",
-        }
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.form().name
     }
 
     /// As TOML's arrays of tables are named.
     pub(crate) fn plural(self) -> &'static str {
-        match self {
-            Self::Tier => "tiers",
-            Self::GlobalNetworkSet => "globalNetworkSets",
-            Self::HostEndpoint => "hostEndpoints",
-            Self::GlobalNetworkPolicy => "globalNetworkPolicies",
-        }
+        self.form().plural
     }
-}
-
-/// What to do about a kind that is not supported.
-pub(crate) const UNSUPPORTED_HELP: &str = "remove it; the kinds are `globalNetworkPolicies`, `globalNetworkSets`, `hostEndpoints` and \
-     `tiers`";
-
-/// A kind as its name in `kind` says it.
-#[derive(Debug)]
-pub(crate) struct Known {
-    pub(crate) name: &'static str,
-    /// The versions that it is written in, ours first; none where any will do, since it is not read.
-    pub(crate) api_versions: &'static [&'static str],
-    /// What it is here; else how bad it is that it is nothing.
-    pub(crate) support: Result<Kind, Severity>,
-    /// What to do about a kind that is not supported.
-    pub(crate) help: &'static str,
 }
 
 const CALICO: &[&str] = &["projectcalico.org/v3", "crd.projectcalico.org/v1"];
 
-/// The kind with this name.
-pub(crate) fn known(name: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| known.name == name)
+const fn calico(
+    kind: Kind,
+    name: &'static str,
+    plural: &'static str,
+    several: &'static str,
+    has_namespace: bool,
+) -> Form {
+    let envelope = &ENVELOPE;
+    Form {
+        kind,
+        name,
+        plural,
+        api_versions: CALICO,
+        has_namespace,
+        envelope,
+        top_fields: &[],
+        several,
+    }
 }
 
-static KNOWN: &[Known] = &[
-    supported(Kind::GlobalNetworkPolicy),
-    supported(Kind::GlobalNetworkSet),
-    supported(Kind::HostEndpoint),
-    supported(Kind::Tier),
-    policy("AdminNetworkPolicy"),
-    policy("BaselineAdminNetworkPolicy"),
-    policy("ClusterNetworkPolicy"),
-    policy("NetworkPolicy"),
-    staged("StagedGlobalNetworkPolicy"),
-    staged("StagedKubernetesNetworkPolicy"),
-    staged("StagedNetworkPolicy"),
-    identity("EndpointSlice"),
-    identity("Endpoints"),
-    identity("Namespace"),
-    identity("NetworkSet"),
-    identity("Pod"),
-    identity("Profile"),
-    identity("Service"),
-    identity("ServiceAccount"),
-    identity("WorkloadEndpoint"),
-    foreign("BGPConfiguration"),
-    foreign("BGPFilter"),
-    foreign("BGPPeer"),
-    foreign("BlockAffinity"),
-    foreign("CalicoNodeStatus"),
-    foreign("ClusterInformation"),
-    foreign("ConfigMap"),
-    foreign("CustomResourceDefinition"),
-    foreign("DaemonSet"),
-    foreign("Deployment"),
-    foreign("FelixConfiguration"),
-    foreign("IPAMBlock"),
-    foreign("IPAMConfiguration"),
-    foreign("IPPool"),
-    foreign("IPReservation"),
-    foreign("KubeControllersConfiguration"),
-    foreign("Node"),
-    foreign("Secret"),
-    foreign("StatefulSet"),
+static FORMS: &[Form] = &[
+    calico(Kind::Tier, "Tier", "tiers", "tiers", false),
+    calico(
+        Kind::GlobalNetworkSet,
+        "GlobalNetworkSet",
+        "globalNetworkSets",
+        "global network sets",
+        false,
+    ),
+    calico(Kind::NetworkSet, "NetworkSet", "networkSets", "network sets", true),
+    calico(Kind::HostEndpoint, "HostEndpoint", "hostEndpoints", "host endpoints", false),
+    calico(
+        Kind::GlobalNetworkPolicy,
+        "GlobalNetworkPolicy",
+        "globalNetworkPolicies",
+        "global network policies",
+        false,
+    ),
 ];
 
-const fn supported(kind: Kind) -> Known {
-    let name = match kind {
-        Kind::Tier => "Tier",
-        Kind::GlobalNetworkSet => "GlobalNetworkSet",
-        Kind::HostEndpoint => "HostEndpoint",
-        Kind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
-    };
-    Known { name, api_versions: CALICO, support: Ok(kind), help: "" }
+/// What a name in `kind` can mean.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Known {
+    Read(&'static Form),
+    /// It is known and not read: what to do about that.
+    Unread {
+        name: &'static str,
+        help: &'static str,
+    },
 }
 
-const fn policy(name: &'static str) -> Known {
-    let help = "write it as a `GlobalNetworkPolicy` that selects by labels of your own, or move it to \
-                another directory";
-    Known { name, api_versions: &[], support: Err(Severity::Error), help }
+/// The versions of all kinds of that name.
+pub(crate) fn versions_of(name: &str) -> Vec<&'static str> {
+    let name = |form: &&Form| form.name == name || name.strip_suffix("List") == Some(form.name);
+    FORMS.iter().filter(name).flat_map(|form| form.api_versions).copied().collect()
 }
 
-const fn identity(name: &'static str) -> Known {
-    let help =
-        "write its addresses and labels as a `GlobalNetworkSet`, or move it to another directory";
-    Known { name, api_versions: &[], support: Err(Severity::Error), help }
+/// What a name in `kind` means; `api_version` tells kinds of one name apart.
+pub(crate) fn known(name: &str, api_version: Option<&str>) -> Option<Known> {
+    let mut forms = FORMS.iter().filter(|form| form.name == name);
+    let first = forms.next();
+    let other =
+        forms.find(|form| api_version.is_some_and(|version| form.api_versions.contains(&version)));
+    if let Some(form) = other.or(first) {
+        return Some(Known::Read(form));
+    }
+    let mut unread =
+        UNREAD.iter().flat_map(|(names, help)| names.iter().map(move |name| (name, help)));
+    let (name, help) = unread.find(|(unread, _)| **unread == name)?;
+    Some(Known::Unread { name, help })
 }
 
-/// Staged policies are never enforced, so nothing changes when they are not looked at.
-const fn staged(name: &'static str) -> Known {
-    let help = "staged policies are not evaluated yet; remove it to silence this";
-    Known { name, api_versions: &[], support: Err(Severity::Warning), help }
-}
-
-/// Settings of a cluster and things that run in it: nothing of them is policy.
-const fn foreign(name: &'static str) -> Known {
-    let help = "move it to another directory: it holds no policy";
-    Known { name, api_versions: &[], support: Err(Severity::Error), help }
-}
+/// Kinds that are known and not read.
+const UNREAD: [(&[&str], &str); 2] = [
+    (
+        &["Endpoints", "WorkloadEndpoint"],
+        "write its addresses and labels as a `GlobalNetworkSet`, or move it to another directory",
+    ),
+    // Settings of a cluster and things that run in it: nothing of them is policy.
+    (
+        &[
+            "BGPConfiguration",
+            "BGPFilter",
+            "BGPPeer",
+            "BlockAffinity",
+            "CalicoNodeStatus",
+            "ClusterInformation",
+            "ConfigMap",
+            "CustomResourceDefinition",
+            "DaemonSet",
+            "Deployment",
+            "FelixConfiguration",
+            "IPAMBlock",
+            "IPAMConfiguration",
+            "IPPool",
+            "IPReservation",
+            "KubeControllersConfiguration",
+            "Node",
+            "Secret",
+            "StatefulSet",
+        ],
+        "move it to another directory: it holds no policy",
+    ),
+];

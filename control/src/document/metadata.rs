@@ -53,6 +53,19 @@ pub(crate) fn name(
     Some((text.value.clone(), place))
 }
 
+/// The namespace of a resource; the one named `default` unless another is written, as Kubernetes' tools have it.
+pub(crate) fn namespace(fields: &Fields<'_>, reader: &mut Reader) -> String {
+    let written = fields.entry("namespace").and_then(|entry| {
+        let text = reader.text("namespace", &entry.node)?;
+        if text.value.is_empty() {
+            return None;
+        }
+        check_name("namespace", text, &entry.node, NameRule::Label, reader);
+        Some(text.value.clone())
+    });
+    written.unwrap_or_else(|| "default".to_owned())
+}
+
 /// Reports a name that breaks its rule.
 pub(crate) fn check_name(
     field: &str,

@@ -2,6 +2,8 @@
 
 mod convert;
 mod dialect;
+mod host_endpoint;
+mod http;
 mod json;
 mod kind;
 mod metadata;
@@ -24,40 +26,24 @@ use std::sync::Arc;
 
 pub(crate) use self::convert::{convert, with_canonical_selectors};
 pub(crate) use self::dialect::Dialect;
-use self::kind::Kind;
+pub use self::kind::Kind;
 pub(crate) use self::net::Written;
-pub(crate) use self::node::{Node, Table};
-pub(crate) use self::object::{DocumentObject, ListUse};
-pub(crate) use self::policy::DocumentPolicy;
+pub(crate) use self::node::{Entry, Node, Table};
 pub(crate) use self::reader::{Fields, Reader, Thing};
-use self::resource::Resource;
-pub(crate) use self::selector::{SelectorRole, SelectorUse};
-pub(crate) use self::tier::DocumentTier;
+use self::resource::Item;
 use crate::diagnostic::{Diagnostic, Source};
-
-/// The resources of one document.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Document {
-    pub(crate) tiers: Vec<DocumentTier>,
-    pub(crate) policies: Vec<DocumentPolicy>,
-    pub(crate) objects: Vec<DocumentObject>,
-}
+use crate::resolve::Resource;
 
 /// Reads a document in the dialect that its name says: what could be read of it, and everything that is wrong with it.
-pub(crate) fn read(source: &Arc<Source>) -> (Document, Vec<Diagnostic>) {
+pub(crate) fn read(source: &Arc<Source>, takes_http: bool) -> (Vec<Resource>, Vec<Diagnostic>) {
     let mut reader = Reader::new(source);
-    let resources = match resources(source, &mut reader) {
-        Ok(resources) => resources,
-        Err(findings) => return (Document::default(), findings),
+    reader.takes_http = takes_http;
+    let items = match items(source, &mut reader) {
+        Ok(items) => items,
+        Err(findings) => return (Vec::new(), findings),
     };
-    let mut objects = all(&resources, Kind::GlobalNetworkSet, object::network_set, &mut reader);
-    objects.extend(all(&resources, Kind::HostEndpoint, object::host_endpoint, &mut reader));
-    let document = Document {
-        tiers: all(&resources, Kind::Tier, tier::tier, &mut reader),
-        policies: all(&resources, Kind::GlobalNetworkPolicy, policy::policy, &mut reader),
-        objects,
-    };
-    (document, reader.findings)
+    let resources = items.iter().filter_map(|item| resource(item, &mut reader)).collect();
+    (resources, reader.findings)
 }
 
 /// Reads a TOML text that is not a policy document; see `Reader` for the rest.
@@ -65,8 +51,8 @@ pub(crate) fn read_toml(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> 
     toml::read(source)
 }
 
-/// The resources of a text, in its order; a text that is not of its language has findings instead.
-fn resources(source: &Arc<Source>, reader: &mut Reader) -> Result<Vec<Resource>, Vec<Diagnostic>> {
+/// The resources of a text as they are written, in its order; a text that is not of its language has findings instead.
+fn items(source: &Arc<Source>, reader: &mut Reader) -> Result<Vec<Item>, Vec<Diagnostic>> {
     Ok(match reader.dialect {
         Dialect::Json => resource::of_nodes(vec![json::read(source)?], reader),
         Dialect::Toml => resource::of_toml(toml::read(source)?, reader),
@@ -74,13 +60,27 @@ fn resources(source: &Arc<Source>, reader: &mut Reader) -> Result<Vec<Resource>,
     })
 }
 
-/// Every resource of a kind.
-fn all<T>(
-    resources: &[Resource],
-    kind: Kind,
-    read: fn(&Node, &mut Reader) -> Option<T>,
-    reader: &mut Reader,
-) -> Vec<T> {
-    let of_kind = resources.iter().filter(|resource| resource.kind == kind);
-    of_kind.filter_map(|resource| read(&resource.node, reader)).collect()
+/// Reads one resource by its kind.
+fn resource(item: &Item, reader: &mut Reader) -> Option<Resource> {
+    let node = &item.node;
+    match item.kind {
+        Kind::Tier => tier::tier(node, reader),
+        Kind::GlobalNetworkSet | Kind::NetworkSet => object::network_set(item.kind, node, reader),
+        Kind::HostEndpoint => host_endpoint::host_endpoint(node, reader),
+        Kind::GlobalNetworkPolicy => policy::policy(node, reader),
+        Kind::AdminNetworkPolicy
+        | Kind::BaselineAdminNetworkPolicy
+        | Kind::ClusterNetworkPolicy
+        | Kind::EndpointSlice
+        | Kind::KubernetesNetworkPolicy
+        | Kind::Namespace
+        | Kind::NetworkPolicy
+        | Kind::Pod
+        | Kind::Profile
+        | Kind::Service
+        | Kind::ServiceAccount
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::StagedKubernetesNetworkPolicy
+        | Kind::StagedNetworkPolicy => None,
+    }
 }

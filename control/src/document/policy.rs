@@ -4,12 +4,14 @@ use classifier::decision::Direction;
 use classifier::resource::{Policy, Rule, Tier};
 use classifier::selector::Selector;
 
+use super::Kind;
 use super::metadata::{self, NameRule};
 use super::node::{Entry, Node};
 use super::reader::{Fields, Reader, Thing, Unsupported};
 use super::rule;
-use super::selector::{self, SelectorRole, SelectorUse};
+use super::selector;
 use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::resolve::{Content, Key, PolicyContent, Resource, SelectorRole, SelectorUse};
 
 /// Calico's own limit on the rules of one direction; larger is taken, but would not load there.
 const CALICO_RULES_MAX: usize = 1024;
@@ -64,19 +66,8 @@ static POLICY: Thing = Thing {
 const DIRECTIONS: &[(&str, Direction)] =
     &[("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
 
-/// A policy of a document, with the places that findings about the whole set point to.
-#[derive(Clone, Debug)]
-pub(crate) struct DocumentPolicy {
-    pub(crate) policy: Policy,
-    pub(crate) name_at: Place,
-    /// Where the tier is named, if it is.
-    pub(crate) tier_at: Option<Place>,
-    /// The policy's own selector and those of its rules.
-    pub(crate) selectors: Vec<SelectorUse>,
-}
-
 /// Reads one element of `globalNetworkPolicies`.
-pub(crate) fn policy(node: &Node, reader: &mut Reader) -> Option<DocumentPolicy> {
+pub(crate) fn policy(node: &Node, reader: &mut Reader) -> Option<Resource> {
     let fields = reader.fields(node, &POLICY)?;
     let name = metadata::name(&fields, NameRule::Policy, reader);
     metadata::labels(&fields, reader);
@@ -88,9 +79,9 @@ pub(crate) fn policy(node: &Node, reader: &mut Reader) -> Option<DocumentPolicy>
     let ingress = rules(&fields, "ingress", &mut selectors, reader);
     let egress = rules(&fields, "egress", &mut selectors, reader);
     let (applies_ingress, applies_egress) = types(&fields, &ingress, &egress, reader);
-    let (name, name_at) = name?;
+    let (name, at) = name?;
     let policy = Policy {
-        name,
+        name: name.clone(),
         tier,
         order,
         selector: protects?,
@@ -100,7 +91,9 @@ pub(crate) fn policy(node: &Node, reader: &mut Reader) -> Option<DocumentPolicy>
         egress,
         ..Policy::new("")
     };
-    Some(DocumentPolicy { policy, name_at, tier_at, selectors })
+    let key = Key { kind: Kind::GlobalNetworkPolicy, namespace: None, name };
+    let content = Content::Policy(Box::new(PolicyContent { policy, tier_at, selectors }));
+    Some(Resource { key, at, content })
 }
 
 fn tier(fields: &Fields<'_>, reader: &mut Reader) -> (String, Option<Place>) {
@@ -144,7 +137,7 @@ fn rules(
             .help(format!("Calico refuses more than {CALICO_RULES_MAX}; split it to use it there"));
         reader.report(finding);
     }
-    nodes.iter().filter_map(|node| rule::rule(node, selectors, reader)).collect()
+    nodes.iter().filter_map(|node| rule::rule(node, direction, selectors, reader)).collect()
 }
 
 /// Whether the policy applies to ingress and to egress. Without `types`: egress if there are egress rules, ingress

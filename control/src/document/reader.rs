@@ -18,7 +18,7 @@ const SUGGESTIONS_MAX: usize = 500;
 const FINDINGS_MAX: usize = 1000;
 
 /// The fields that Calico and Kubernetes have in `metadata`; things that have them name them first.
-pub(crate) const METADATA_FIELDS: [&str; 3] = ["name", "labels", "annotations"];
+pub(crate) const METADATA_FIELDS: [&str; 4] = ["name", "namespace", "labels", "annotations"];
 
 /// A thing with fields, as messages speak of it.
 #[derive(Debug)]
@@ -47,12 +47,15 @@ pub(crate) struct Reader {
     pub(crate) dialect: Dialect,
     pub(crate) findings: Vec<Diagnostic>,
     has_error: bool,
+    /// Whether rules with `http` are taken.
+    pub(crate) takes_http: bool,
 }
 
 impl Reader {
     pub(crate) fn new(source: &Arc<Source>) -> Self {
         let dialect = Dialect::of(source.file());
-        Self { source: Arc::clone(source), dialect, findings: Vec::new(), has_error: false }
+        let (source, findings) = (Arc::clone(source), Vec::new());
+        Self { source, dialect, findings, has_error: false, takes_http: true }
     }
 
     /// Takes a finding, in the words of TOML; it is told in those of the document.
@@ -263,10 +266,12 @@ impl Reader {
         let message = format!("{} has no field `{}`", thing.name, entry.key);
         let is_toml = self.dialect == Dialect::Toml;
         // Elsewhere these stand in `metadata`, and are not among the fields that could be meant.
-        let fields = match thing.fields.strip_prefix(&METADATA_FIELDS) {
-            Some(rest) if !is_toml => rest,
-            Some(_) | None => thing.fields,
-        };
+        let has_metadata = thing.fields.contains(&"annotations")
+            && thing.fields.iter().any(|field| !METADATA_FIELDS.contains(field));
+        let is_elsewhere = |field: &&str| METADATA_FIELDS.contains(field);
+        let mut fields = thing.fields.to_vec();
+        fields.retain(|field| is_toml || !has_metadata || !is_elsewhere(field));
+        let fields = fields.as_slice();
         let help = match entry.key.as_str() {
             "metadata" | "spec" if is_toml => {
                 format!("in TOML the fields of `{}` stand directly in the table", entry.key)
@@ -298,7 +303,7 @@ impl Reader {
 
 impl Node {
     /// Whether the value says no more than leaving the field out: false, an empty string, array or table.
-    fn is_unset(&self) -> bool {
+    pub(crate) fn is_unset(&self) -> bool {
         match &self.value {
             Value::Array(items) => items.is_empty(),
             Value::Bool(value) => !value,
@@ -324,11 +329,6 @@ impl<'a> Fields<'a> {
     pub(crate) fn entry(&self, field: &'static str) -> Option<&'a Entry> {
         debug_assert!(self.thing.fields.contains(&field), "`{field}` is not declared");
         self.table.entry(field).filter(|entry| !matches!(entry.node.value, Value::Null))
-    }
-
-    /// Whether the field is written, be it one that is not supported.
-    pub(crate) fn has(&self, field: &str) -> bool {
-        self.table.entry(field).is_some_and(|entry| !matches!(entry.node.value, Value::Null))
     }
 
     /// The field, reported if it is missing. `example` shows how to write it.

@@ -3,36 +3,25 @@
 
 use std::ops::Range;
 
-use super::kind::{Kind, Known, UNSUPPORTED_HELP, known};
+use super::kind::{Form, Kind, Known, known, versions_of};
 use super::node::{Entry, Node, Table, Value};
 use super::reader::{METADATA_FIELDS, Reader, Thing, Unsupported, quoted_list, suggestion};
 use crate::diagnostic::{Diagnostic, Severity};
 
 static DOCUMENT: Thing = Thing {
     name: "a policy document",
-    fields: &["globalNetworkPolicies", "globalNetworkSets", "hostEndpoints", "tiers"],
-    unsupported: &[
-        unsupported("networkPolicies"),
-        unsupported("networkSets"),
-        unsupported("profiles"),
-        staged("stagedGlobalNetworkPolicies"),
-        staged("stagedNetworkPolicies"),
-        staged("stagedKubernetesNetworkPolicies"),
-        unsupported("workloadEndpoints"),
+    fields: &[
+        "globalNetworkPolicies",
+        "globalNetworkSets",
+        "hostEndpoints",
+        "networkSets",
+        "tiers",
     ],
+    unsupported: &[],
 };
 
-const fn unsupported(field: &'static str) -> Unsupported {
-    Unsupported { field, severity: Severity::Error, help: UNSUPPORTED_HELP }
-}
-
-/// Staged policies are never enforced, so nothing changes when they are not looked at.
-const fn staged(field: &'static str) -> Unsupported {
-    let help = "staged policies are not evaluated yet; remove it to silence this";
-    Unsupported { field, severity: Severity::Warning, help }
-}
-
-static ENVELOPE: Thing = Thing {
+/// What every resource of Calico has.
+pub(crate) static ENVELOPE: Thing = Thing {
     name: "a resource",
     fields: &["apiVersion", "kind", "metadata", "spec", "status"],
     unsupported: &[],
@@ -44,15 +33,27 @@ static LIST: Thing = Thing {
     unsupported: &[],
 };
 
+fn metadata_of(form: &Form) -> &'static Thing {
+    if form.has_namespace { &NAMESPACED_METADATA } else { &METADATA }
+}
+
+const GENERATE_NAME: Unsupported = Unsupported {
+    field: "generateName",
+    severity: Severity::Error,
+    help: "give the resource a `name`",
+};
+
+static NAMESPACED_METADATA: Thing = Thing {
+    name: "the metadata of a resource",
+    fields: &["annotations", "labels", "name", "namespace"],
+    unsupported: &[GENERATE_NAME],
+};
+
 static METADATA: Thing = Thing {
     name: "the metadata of a resource",
     fields: &["annotations", "labels", "name"],
     unsupported: &[
-        Unsupported {
-            field: "generateName",
-            severity: Severity::Error,
-            help: "give the resource a `name`",
-        },
+        GENERATE_NAME,
         Unsupported {
             field: "namespace",
             severity: Severity::Error,
@@ -78,31 +79,31 @@ const SERVER_SET: [&str; 10] = [
 /// In this annotation Calico keeps the labels of a resource that it stores as a custom resource.
 const STORED_METADATA: &str = "projectcalico.org/metadata";
 
-/// One resource: its kind, and a table of what stands in its metadata and its spec.
+/// One resource as written: its kind, and a table of what stands in its metadata and its spec.
 #[derive(Clone, Debug)]
-pub(crate) struct Resource {
+pub(crate) struct Item {
     pub(crate) kind: Kind,
     pub(crate) node: Node,
 }
 
 /// The resources of a TOML document.
-pub(crate) fn of_toml(root: Table, reader: &mut Reader) -> Vec<Resource> {
+pub(crate) fn of_toml(root: Table, reader: &mut Reader) -> Vec<Item> {
     reader.fields_of_table(&root, 0..0, &DOCUMENT);
     let mut resources = Vec::new();
     for entry in root.entries {
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.plural() == entry.key) else {
+        let Some(kind) = Kind::all().find(|kind| kind.plural() == entry.key) else {
             continue;
         };
         reader.array(&entry);
         if let Value::Array(items) = entry.node.value {
-            resources.extend(items.into_iter().map(|node| Resource { kind, node }));
+            resources.extend(items.into_iter().map(|node| Item { kind, node }));
         }
     }
     resources
 }
 
 /// The resources of a YAML or JSON text; each root holds one, or a list of them.
-pub(crate) fn of_nodes(roots: Vec<Node>, reader: &mut Reader) -> Vec<Resource> {
+pub(crate) fn of_nodes(roots: Vec<Node>, reader: &mut Reader) -> Vec<Item> {
     let mut resources = Vec::new();
     for root in roots {
         if !matches!(root.value, Value::Null) {
@@ -113,52 +114,41 @@ pub(crate) fn of_nodes(roots: Vec<Node>, reader: &mut Reader) -> Vec<Resource> {
 }
 
 /// Reads one resource; `expected` is its kind if the list that it stands in says so.
-fn resource(
-    node: Node,
-    expected: Option<&'static Known>,
-    resources: &mut Vec<Resource>,
-    reader: &mut Reader,
-) {
+fn resource(node: Node, expected: Option<Known>, resources: &mut Vec<Item>, reader: &mut Reader) {
     let Node { span, value: Value::Table(table) } = node else {
         // Reports that it is none.
         reader.fields(&node, &ENVELOPE);
         return;
     };
-    let Some(known) = kind_of(&table, &span, expected, reader) else { return };
-    match known {
-        KindFound::List(item) => list(table, item, resources, reader),
-        KindFound::One(Known { support: Ok(kind), .. }) => {
-            resources.extend(enveloped(*kind, table, reader));
+    match kind_of(&table, &span, expected, reader) {
+        None => {}
+        Some(KindFound::List(item)) => list(table, item, resources, reader),
+        Some(KindFound::One(Known::Read(form))) => {
+            resources.extend(enveloped(form, table, reader));
         }
-        KindFound::One(Known { name, support: Err(severity), help, .. }) => {
+        Some(KindFound::One(Known::Unread { name, help })) => {
             let entry = table.entry("kind");
             let span = entry.map_or(span, |entry| entry.node.span.clone());
-            let finding = match severity {
-                Severity::Error => {
-                    Diagnostic::error("kind.unsupported", format!("`{name}` is not supported yet"))
-                        .at(reader.place(&span), "ignoring it could change what passes")
-                }
-                Severity::Warning => {
-                    Diagnostic::warning("kind.unsupported", format!("`{name}` has no effect yet"))
-                        .at(reader.place(&span), "read, but not acted on")
-                }
-            };
-            reader.report(finding.help(*help));
+            let finding =
+                Diagnostic::error("kind.unsupported", format!("`{name}` is not supported"))
+                    .at(reader.place(&span), "ignoring it could change what passes")
+                    .help(help);
+            reader.report(finding);
         }
     }
 }
 
 enum KindFound {
     /// A list, and what its items are if its name says so.
-    List(Option<&'static Known>),
-    One(&'static Known),
+    List(Option<Known>),
+    One(Known),
 }
 
 /// The kind that a resource says to be of, with an `apiVersion` that the kind has.
 fn kind_of(
     table: &Table,
     span: &Range<usize>,
-    expected: Option<&'static Known>,
+    expected: Option<Known>,
     reader: &mut Reader,
 ) -> Option<KindFound> {
     let place = reader.place(span);
@@ -175,11 +165,16 @@ fn kind_of(
     }
     let Some(entry) = table.entry("kind") else { return expected.map(KindFound::One) };
     let word = reader.text("kind", &entry.node)?.value.clone();
+    let version = match table.entry("apiVersion").map(|entry| &entry.node.value) {
+        Some(Value::Text(text)) => Some(text.value.as_str()),
+        _ => None,
+    };
+    let item = |word: &str| known(word, version);
     let found = if word == "List" {
         KindFound::List(None)
-    } else if let Some(item) = word.strip_suffix("List").and_then(known) {
+    } else if let Some(item) = word.strip_suffix("List").and_then(item) {
         KindFound::List(Some(item))
-    } else if let Some(known) = known(&word) {
+    } else if let Some(known) = item(&word) {
         KindFound::One(known)
     } else {
         unknown_kind(&word, entry, reader);
@@ -192,7 +187,7 @@ fn kind_of(
 }
 
 fn unknown_kind(word: &str, entry: &Entry, reader: &mut Reader) {
-    let words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let words: Vec<&str> = Kind::all().map(Kind::name).collect();
     let help = match suggestion(word, &words) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("the kinds are {}", quoted_list(&words)),
@@ -212,7 +207,10 @@ fn check_api_version(
     let text = reader.text("apiVersion", &entry.node)?;
     let versions: &[&str] = match found {
         KindFound::List(None) => &["v1"],
-        KindFound::List(Some(known)) | KindFound::One(known) => known.api_versions,
+        KindFound::List(Some(Known::Read(_))) | KindFound::One(Known::Read(_)) => {
+            &versions_of(kind)
+        }
+        KindFound::List(Some(Known::Unread { .. })) | KindFound::One(Known::Unread { .. }) => &[],
     };
     let Some(wanted) = versions.first() else { return Some(()) };
     if versions.contains(&text.value.as_str()) {
@@ -226,12 +224,7 @@ fn check_api_version(
     None
 }
 
-fn list(
-    table: Table,
-    item: Option<&'static Known>,
-    resources: &mut Vec<Resource>,
-    reader: &mut Reader,
-) {
+fn list(table: Table, item: Option<Known>, resources: &mut Vec<Item>, reader: &mut Reader) {
     let span = table.entries.first().map_or(0..0, |entry| entry.key_span.clone());
     let fields = reader.fields_of_table(&table, span, &LIST);
     if let Some(entry) = fields.required("items", "items = []", reader) {
@@ -245,25 +238,26 @@ fn list(
     }
 }
 
-/// The fields of `metadata` and `spec` in one table.
-fn enveloped(kind: Kind, table: Table, reader: &mut Reader) -> Option<Resource> {
+/// The fields of `metadata` and `spec` in one table, and those at the top that are the resource's own.
+fn enveloped(form: &'static Form, table: Table, reader: &mut Reader) -> Option<Item> {
     let kind_at = table.entry("kind").map(|entry| entry.node.span.clone());
-    reader.fields_of_table(&table, 0..0, &ENVELOPE);
+    reader.fields_of_table(&table, 0..0, form.envelope);
     let stored = table.entry("apiVersion").is_some_and(
         |entry| matches!(&entry.node.value, Value::Text(text) if text.value.starts_with("crd.")),
     );
     let mut entries = Vec::new();
     let (mut metadata_at, mut spec_at) = (None, None);
-    for Entry { key, key_span, node } in table.entries {
-        match key.as_str() {
+    for entry in table.entries {
+        match entry.key.as_str() {
             "metadata" => {
-                metadata_at = Some(key_span);
-                entries.extend(metadata(node, stored, reader)?);
+                metadata_at = Some(entry.key_span);
+                entries.extend(metadata(entry.node, stored, form, reader)?);
             }
             "spec" => {
-                spec_at = Some(key_span);
-                entries.extend(spec(node, reader)?);
+                spec_at = Some(entry.key_span);
+                entries.extend(spec(entry.node, reader)?);
             }
+            key if form.top_fields.contains(&key) => entries.push(entry),
             _ => {}
         }
     }
@@ -277,17 +271,17 @@ fn enveloped(kind: Kind, table: Table, reader: &mut Reader) -> Option<Resource> 
     };
     let named = entries.iter().any(|entry| entry.key == "name");
     let span = if named { spec_at.unwrap_or(metadata_at) } else { metadata_at };
-    Some(Resource { kind, node: Node { span, value: Value::Table(Table { entries }) } })
+    Some(Item { kind: form.kind, node: Node { span, value: Value::Table(Table { entries }) } })
 }
 
 /// What of `metadata` is ours. `stored` is metadata as Calico's own storage has it.
-fn metadata(node: Node, stored: bool, reader: &mut Reader) -> Option<Vec<Entry>> {
+fn metadata(node: Node, stored: bool, form: &Form, reader: &mut Reader) -> Option<Vec<Entry>> {
     let Value::Table(mut table) = node.value else {
-        reader.fields(&node, &METADATA);
+        reader.fields(&node, metadata_of(form));
         return None;
     };
     table.entries.retain(|entry| !SERVER_SET.contains(&entry.key.as_str()));
-    reader.fields_of_table(&table, node.span, &METADATA);
+    reader.fields_of_table(&table, node.span, metadata_of(form));
     let annotations = table.entry("annotations").map(|entry| &entry.node.value);
     if stored
         && let Some(Value::Table(annotations)) = annotations
@@ -299,7 +293,10 @@ fn metadata(node: Node, stored: bool, reader: &mut Reader) -> Option<Vec<Entry>>
             .help("export the resource as `projectcalico.org/v3`, with `calicoctl get -o yaml`");
         reader.report(finding);
     }
-    table.entries.retain(|entry| METADATA_FIELDS.contains(&entry.key.as_str()));
+    table.entries.retain(|entry| {
+        METADATA_FIELDS.contains(&entry.key.as_str())
+            && (form.has_namespace || entry.key != "namespace")
+    });
     Some(table.entries)
 }
 

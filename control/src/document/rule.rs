@@ -7,14 +7,15 @@ use classifier::resource::{Action, IcmpMatch, Peer, PortRange, Rule};
 use classifier::selector::Selector;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::metadata;
 use super::node::{Entry, Node};
 use super::object::written;
 use super::reader::{Fields, Reader, Thing, Unsupported};
 use super::rule_check;
 use super::rule_value::{port, protocol_number};
-use super::selector::{self, SelectorRole, SelectorUse};
+use super::selector;
+use super::{http, metadata};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::resolve::{SelectorRole, SelectorUse};
 
 static RULE: Thing = Thing {
     name: "a rule",
@@ -27,13 +28,10 @@ static RULE: Thing = Thing {
         "notICMP",
         "source",
         "destination",
+        "http",
         "metadata",
     ],
-    unsupported: &[Unsupported {
-        field: "http",
-        severity: Severity::Error,
-        help: "this gateway judges addresses, protocols and ports; match the port instead",
-    }],
+    unsupported: &[],
 };
 
 static PEER: Thing = Thing {
@@ -73,6 +71,7 @@ const ACTIONS: &[(&str, Action)] = &[
 /// Reads one element of `ingress` or `egress`.
 pub(crate) fn rule(
     node: &Node,
+    direction: &str,
     selectors: &mut Vec<SelectorUse>,
     reader: &mut Reader,
 ) -> Option<Rule> {
@@ -96,6 +95,7 @@ pub(crate) fn rule(
         destination: peer(&fields, "destination", action, selectors, reader),
     };
     rule_check::check(&rule, &fields, reader);
+    http::check(&rule, direction, &fields, reader);
     action.map(|_| rule)
 }
 

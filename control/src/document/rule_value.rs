@@ -155,6 +155,18 @@ fn parse_number(text: &str) -> Result<u16, PortError> {
     }
 }
 
+/// Reports what cannot be the name of a port.
+pub(crate) fn check_port_name(name: &str, node: &Node, reader: &mut Reader) {
+    if is_port_name(name) {
+        return;
+    }
+    let finding =
+        Diagnostic::error("rule.port-name", format!("`{name}` cannot be the name of a port"))
+            .at(reader.place(&node.span), "not the name of a port")
+            .help("write at most 15 lower-case letters, digits and `-`, with a letter among them");
+    reader.report(finding);
+}
+
 /// Kubernetes' port names: at most 15 lower-case letters, digits and `-`, with a letter among them.
 pub(crate) fn is_port_name(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

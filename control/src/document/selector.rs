@@ -1,33 +1,13 @@
 //! Selectors in documents: the caret stands at the character that is wrong.
 
-use classifier::resource::Action;
 use classifier::selector::Selector;
 
 use super::node::{Node, Text};
 use super::reader::Reader;
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::Diagnostic;
 
 /// Calico's own limit on the length of a selector; longer is taken, but would not load there.
 const CALICO_SELECTOR_LEN_MAX: usize = 1024;
-
-/// A selector of a policy, and what it is for.
-#[derive(Clone, Debug)]
-pub(crate) struct SelectorUse {
-    pub(crate) selector: Selector,
-    pub(crate) at: Place,
-    pub(crate) role: SelectorRole,
-}
-
-/// What a selector does for its policy.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum SelectorRole {
-    /// Says what the policy protects.
-    Protects,
-    /// Says what a peer of a rule with this action must be.
-    Peer(Action),
-    /// Says what a peer must not be.
-    NotPeer,
-}
 
 /// Reads a selector; what is wrong with it is reported.
 pub(crate) fn read(field: &str, node: &Node, reader: &mut Reader) -> Option<Selector> {

@@ -2,10 +2,12 @@
 
 use classifier::resource::{Tier, TierAction};
 
+use super::Kind;
 use super::metadata::{self, NameRule};
 use super::node::Node;
 use super::reader::{Reader, Thing};
 use crate::diagnostic::{Diagnostic, Place};
+use crate::resolve::{Content, Key, Resource};
 
 static TIER: Thing = Thing {
     name: "a tier",
@@ -15,15 +17,8 @@ static TIER: Thing = Thing {
 
 const ACTIONS: &[(&str, TierAction)] = &[("Deny", TierAction::Deny), ("Pass", TierAction::Pass)];
 
-/// A tier of a document.
-#[derive(Clone, Debug)]
-pub(crate) struct DocumentTier {
-    pub(crate) tier: Tier,
-    pub(crate) name_at: Place,
-}
-
-/// Reads one element of `tiers`.
-pub(crate) fn tier(node: &Node, reader: &mut Reader) -> Option<DocumentTier> {
+/// Reads a tier.
+pub(crate) fn tier(node: &Node, reader: &mut Reader) -> Option<Resource> {
     let fields = reader.fields(node, &TIER)?;
     let name = metadata::name(&fields, NameRule::Label, reader);
     metadata::labels(&fields, reader);
@@ -33,10 +28,11 @@ pub(crate) fn tier(node: &Node, reader: &mut Reader) -> Option<DocumentTier> {
         .entry("defaultAction")
         .and_then(|entry| reader.choice("defaultAction", &entry.node, ACTIONS))
         .unwrap_or(TierAction::Deny);
-    let (name, name_at) = name?;
-    let tier = Tier { name, order, default_action };
-    check_fixed(&tier, &name_at, reader);
-    Some(DocumentTier { tier, name_at })
+    let (name, at) = name?;
+    let tier = Tier { name: name.clone(), order, default_action };
+    check_fixed(&tier, &at, reader);
+    let key = Key { kind: Kind::Tier, namespace: None, name };
+    Some(Resource { key, at, content: Content::Tier(tier) })
 }
 
 /// A fixed tier may be written down, but only as it is (Calico `tier.go:37-42`).

@@ -8,11 +8,11 @@ use super::dialect::Dialect;
 use super::kind::Kind;
 use super::node::{Entry, Node, Table, Value};
 use super::reader::METADATA_FIELDS;
-use super::resource::Resource;
+use super::resource::Item;
 use super::yaml;
 
 /// The resources as one document. TOML groups them by kind.
-pub(super) fn document(resources: &[Resource], dialect: Dialect) -> String {
+pub(super) fn document(resources: &[Item], dialect: Dialect) -> String {
     match dialect {
         Dialect::Json => json_document(resources),
         Dialect::Toml => toml_document(resources),
@@ -68,16 +68,16 @@ fn table_of(node: &Node) -> Option<&Table> {
 }
 
 /// The fields of a resource, those of `metadata` apart from those of `spec`.
-fn parts(resource: &Resource) -> (Table, Table) {
+fn parts(resource: &Item) -> (Table, Table) {
     let entries = table_of(&resource.node).map(|table| table.entries.clone()).unwrap_or_default();
     let (metadata, spec) =
         entries.into_iter().partition(|entry| METADATA_FIELDS.contains(&entry.key.as_str()));
     (Table { entries: metadata }, Table { entries: spec })
 }
 
-fn toml_document(resources: &[Resource]) -> String {
+fn toml_document(resources: &[Item]) -> String {
     let mut out = String::new();
-    for kind in Kind::ALL {
+    for kind in Kind::all() {
         for resource in resources.iter().filter(|resource| resource.kind == kind) {
             let separator = if out.is_empty() { "" } else { "\n" };
             // Writing into a string cannot fail.
@@ -131,7 +131,7 @@ fn toml_key(key: &str) -> String {
     }
 }
 
-fn yaml_resource(resource: &Resource) -> String {
+fn yaml_resource(resource: &Item) -> String {
     let (metadata, spec) = parts(resource);
     let mut out = format!("apiVersion: projectcalico.org/v3\nkind: {}\n", resource.kind.name());
     for (key, table) in [("metadata", metadata), ("spec", spec)] {
@@ -212,7 +212,7 @@ fn yaml_string(text: &str) -> String {
     }
 }
 
-fn json_document(resources: &[Resource]) -> String {
+fn json_document(resources: &[Item]) -> String {
     let items: Vec<String> = resources.iter().map(json_resource).collect();
     let text = match items.as_slice() {
         [one] => one.clone(),
@@ -232,7 +232,7 @@ fn json_document(resources: &[Resource]) -> String {
     text + "\n"
 }
 
-fn json_resource(resource: &Resource) -> String {
+fn json_resource(resource: &Item) -> String {
     let (metadata, spec) = parts(resource);
     let part = |table| json_value("", &Node { span: 0..0, value: Value::Table(table) }, 2);
     format!(

@@ -1,5 +1,6 @@
 //! The fields of `ravelin.toml`. Whatever opens something must be said; whatever is left out is closed.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -8,14 +9,14 @@ use classifier::resource::Defaults;
 
 use super::{DataplaneSettings, FlowLogSettings, PortSettings, Settings};
 use crate::diagnostic::Diagnostic;
-use crate::document::{Fields, Node, Reader, Table, Thing};
+use crate::document::{Entry, Fields, Node, Reader, Table, Thing};
 
 static SETTINGS: Thing = thing(
     "the settings file",
-    &["gateway", "ports", "dataplane", "policy", "defaults", "flowlog", "control"],
+    &["gateway", "ports", "dataplane", "policy", "defaults", "http", "flowlog", "control"],
 );
 static GATEWAY: Thing = thing("the gateway", &["name"]);
-static PORT: Thing = thing("a port", &["interface", "side", "nonIp"]);
+static PORT: Thing = thing("a port", &["interface", "side", "addresses", "nonIp"]);
 static DATAPLANE: Thing = thing(
     "the data plane",
     &[
@@ -31,6 +32,7 @@ static DATAPLANE: Thing = thing(
 );
 static POLICY: Thing = thing("the policy source", &["directory"]);
 static DEFAULTS: Thing = thing("the defaults", &["unselected", "uncovered"]);
+static HTTP: Thing = thing("the HTTP setting", &["unsupported"]);
 static FLOW_LOG: Thing = thing("the flow log", &["path", "maxMib"]);
 static CONTROL: Thing = thing("the control daemon", &["socket", "stateDir", "user"]);
 
@@ -40,6 +42,7 @@ const fn thing(name: &'static str, fields: &'static [&'static str]) -> Thing {
 
 const SIDES: &[(&str, Side)] = &[("outside", Side::Outside), ("inside", Side::Inside)];
 const NON_IP: &[(&str, bool)] = &[("drop", false), ("pass", true)];
+const REFUSE_OR_WARN: &[(&str, bool)] = &[("refuse", false), ("warn", true)];
 const DENY_OR_ALLOW: &[(&str, bool)] = &[("deny", false), ("allow", true)];
 
 /// Longest name of a network interface: `IFNAMSIZ` of Linux, less its final zero.
@@ -59,10 +62,12 @@ pub(super) fn read(root: &Table, directory: &Path, reader: &mut Reader) -> Optio
     let flow_log = section("flowlog", &FLOW_LOG);
     let control = section("control", &CONTROL);
     let defaults = sub(&fields, "defaults", &DEFAULTS, reader);
+    let http = sub(&fields, "http", &HTTP, reader);
     Some(Settings {
         dataplane: dataplane_settings(&dataplane, reader),
         policy_directory: policy.path("directory", "policies", reader),
         defaults: defaults_of(defaults.as_ref(), reader),
+        takes_http: takes_http(http.as_ref(), reader),
         flow_log: FlowLogSettings {
             path: flow_log.path("path", "/var/log/ravelin/flows.jsonl", reader),
             max_mib: flow_log.count("maxMib", 1024, 1..=1_048_576, reader),
@@ -156,7 +161,26 @@ fn port(node: &Node, reader: &mut Reader) -> Option<PortSettings> {
         .entry("nonIp")
         .and_then(|entry| reader.choice("nonIp", &entry.node, NON_IP))
         .unwrap_or_default();
-    Some(PortSettings { interface: interface?.1, side: side?, pass_non_ip })
+    let addresses =
+        fields.entry("addresses").map(|entry| addresses(entry, reader)).unwrap_or_default();
+    Some(PortSettings { interface: interface?.1, side: side?, addresses, pass_non_ip })
+}
+
+fn addresses(entry: &Entry, reader: &mut Reader) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for node in reader.array(entry) {
+        let Some(text) = reader.text("addresses", node) else { continue };
+        if let Ok(address) = text.value.parse() {
+            addresses.push(address);
+        } else {
+            let message = format!("`{}` is not an IP address", text.value);
+            let finding = Diagnostic::error("settings.address", message)
+                .at(reader.place(&node.span), "expected an address")
+                .help("write it without `/` and length, as `198.18.0.1` or `2001:2::1`");
+            reader.report(finding);
+        }
+    }
+    addresses
 }
 
 fn is_interface(name: &str) -> bool {
@@ -188,6 +212,14 @@ fn dataplane_settings(section: &Section<'_>, reader: &mut Reader) -> DataplaneSe
         reader.report(finding);
     }
     settings
+}
+
+/// What becomes of rules that ask for HTTP. Whoever takes them is warned where they stand.
+fn takes_http(fields: Option<&Fields<'_>>, reader: &mut Reader) -> bool {
+    let entry = fields.and_then(|fields| fields.entry("unsupported"));
+    entry
+        .and_then(|entry| reader.choice("unsupported", &entry.node, REFUSE_OR_WARN))
+        .unwrap_or_default()
 }
 
 /// What opens the gateway is warned of, each time the settings are read.
