@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::content::Protection;
+use super::expand::Row;
+use super::interface::{self, Interface};
 use super::order::{Block, Order};
 use super::pieces::{Piece, Space};
 use super::position;
@@ -10,30 +13,45 @@ use super::text::RuleText;
 use crate::decision::Direction;
 use crate::image::ImageBytes;
 use crate::image::layout::{
-    FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, Head, NONE, Section, Tables,
+    FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, Head, INTERFACE_FORWARD,
+    INTERFACE_FORWARD_PENDING, INTERFACE_GOVERNED, INTERFACE_WORDS, NONE, Section, Tables,
 };
-use crate::image::rule::{PortList, RuleParts, RuleWords, direction_word};
+use crate::image::rule::{Extras, PortList, RULE_WORDS, RuleParts, RuleWords, direction_word};
 use crate::packet::{IpVersion, protocol};
-use crate::resource::{ObjectKind, Peer, PolicySet, PortRange, Rule};
+use crate::resource::{Action, ObjectKind, PolicySet, PortRange, Rule};
+
+/// What the rules became.
+#[derive(Clone, Copy)]
+pub(super) struct RuleSource<'a> {
+    pub(super) order: &'a Order<'a>,
+    /// For each block its rows.
+    pub(super) rows: &'a [Vec<Row<'a>>],
+    pub(super) sets: &'a MatchSets<'a>,
+}
 
 pub(super) fn emit(
     set: &PolicySet,
-    order: &Order<'_>,
-    sets: &MatchSets<'_>,
+    source: RuleSource<'_>,
+    interfaces: &[Interface<'_>],
     space: &Space,
     generation: u64,
 ) -> ImageBytes {
+    let RuleSource { order, sets, .. } = source;
     let mut tables = Tables::default();
     let mut strings = Strings::default();
+    let mut programs = Programs::new(order);
     pieces(&mut tables, space);
-    classes(&mut tables, order, space, sets.definitions.len());
-    let blocks = rules(&mut tables, &mut strings, order, sets);
+    classes(&mut tables, &mut programs, space, sets.definitions.len());
+    self::interfaces(&mut tables, &mut strings, &mut programs, interfaces);
+    programs.write(&mut tables);
+    let blocks = rules(&mut tables, &mut strings, source);
     names(&mut tables, &mut strings, set, order, &blocks);
     tables.set(Section::StringEnds, &strings.ends);
     tables.set(Section::Text, strings.text.as_bytes());
     let flag = |set: bool, bit: u32| if set { bit } else { 0 };
     let flags = flag(set.defaults.allow_unselected, FLAG_ALLOW_UNSELECTED)
-        | flag(set.defaults.allow_uncovered, FLAG_ALLOW_UNCOVERED);
+        | flag(set.defaults.allow_uncovered, FLAG_ALLOW_UNCOVERED)
+        | flag(order.has_staged, FLAG_STAGED);
     tables.assemble(Head { generation, flags, match_sets: position(sets.definitions.len()) })
 }
 
@@ -53,14 +71,20 @@ fn pieces(tables: &mut Tables, space: &Space) {
     tables.set(Section::V6Names, &words(&space.v6, |piece| piece.name));
 }
 
-fn classes(tables: &mut Tables, order: &Order<'_>, space: &Space, set_count: usize) {
-    let mut programs = Programs::new();
+fn classes(tables: &mut Tables, programs: &mut Programs<'_>, space: &Space, set_count: usize) {
+    let has_staged = programs.order.has_staged;
     let mut rows = Vec::with_capacity(space.classes.len());
     let row_words = set_count.div_ceil(64);
     let mut sets = vec![0_u64; space.classes.len() * row_words];
     for (at, class) in space.classes.iter().enumerate() {
-        let ingress = programs.intern(&class.ingress, order);
-        rows.push([u32::from(class.covered), ingress, programs.intern(&class.egress, order)]);
+        let mut of = |protection: &Protection| {
+            let ingress = programs.intern(&protection.ingress, false);
+            [ingress, programs.intern(&protection.egress, false)]
+        };
+        let enforced @ [ingress, egress] = of(&class.enforced);
+        let [pending_ingress, pending_egress] =
+            if has_staged { of(&class.pending) } else { enforced };
+        rows.push([u32::from(class.covered), ingress, egress, pending_ingress, pending_egress]);
         for set in &class.sets {
             if let Some(word) = sets.get_mut(at * row_words + *set as usize / 64) {
                 *word |= 1 << (set % 64);
@@ -69,96 +93,166 @@ fn classes(tables: &mut Tables, order: &Order<'_>, space: &Space, set_count: usi
     }
     tables.set(Section::Classes, &rows);
     tables.set(Section::ClassSets, &sets);
-    tables.set(Section::Programs, &programs.ranges);
-    tables.set(Section::Segments, &programs.segments);
-    tables.set(Section::Steps, &programs.steps);
 }
 
-/// Programs, each stored once: the blocks that apply to a class, cut into tiers.
-struct Programs {
-    numbers: HashMap<Vec<u32>, u32>,
+fn interfaces(
+    tables: &mut Tables,
+    strings: &mut Strings,
+    programs: &mut Programs<'_>,
+    interfaces: &[Interface<'_>],
+) {
+    let mut rows: Vec<[u32; INTERFACE_WORDS]> = Vec::with_capacity(interfaces.len());
+    for Interface { name, endpoint } in interfaces {
+        let mut row = [0; INTERFACE_WORDS];
+        let mut words = row.iter_mut();
+        let mut put = |word| words.next().map(|slot| *slot = word).unwrap_or_default();
+        put(strings.intern(name));
+        put(endpoint.as_ref().map_or(NONE, |endpoint| strings.intern(endpoint.name)));
+        let flag = |set: bool, bit: u32| if set { bit } else { 0 };
+        put(endpoint.as_ref().map_or(0, |endpoint| {
+            INTERFACE_GOVERNED
+                | flag(endpoint.enforced.has_forward, INTERFACE_FORWARD)
+                | flag(endpoint.pending.has_forward, INTERFACE_FORWARD_PENDING)
+        }));
+        for plane in endpoint.iter().flat_map(|endpoint| [&endpoint.enforced, &endpoint.pending]) {
+            for (ranks, ends_pass) in plane.ranks.iter().zip(interface::ENDS_PASS) {
+                put(programs.intern(ranks, ends_pass));
+            }
+        }
+        rows.push(row);
+    }
+    tables.set(Section::Interfaces, &rows);
+}
+
+/// Programs, each stored once: the blocks that are asked at one place, cut into tiers.
+struct Programs<'a> {
+    order: &'a Order<'a>,
+    numbers: HashMap<(Vec<u32>, bool), u32>,
     ranges: Vec<[u32; 2]>,
-    segments: Vec<[u32; 3]>,
+    segments: Vec<[u32; 4]>,
     steps: Vec<u32>,
 }
 
-impl Programs {
-    /// Program 0 is the empty one: no policy selects the class in this direction.
-    fn new() -> Self {
+impl<'a> Programs<'a> {
+    /// Program 0 is the empty one: no policy is asked.
+    fn new(order: &'a Order<'a>) -> Self {
         Self {
-            numbers: HashMap::from([(Vec::new(), 0)]),
+            order,
+            numbers: HashMap::new(),
             ranges: vec![[0, 0]],
             segments: Vec::new(),
             steps: Vec::new(),
         }
     }
 
-    fn intern(&mut self, ranks: &[u32], order: &Order<'_>) -> u32 {
-        if let Some(number) = self.numbers.get(ranks) {
+    /// The number of the program of these blocks; with `ends_pass` no tier's end denies.
+    fn intern(&mut self, ranks: &[u32], ends_pass: bool) -> u32 {
+        if ranks.is_empty() {
+            return 0;
+        }
+        let key = (ranks.to_vec(), ends_pass);
+        if let Some(number) = self.numbers.get(&key) {
             return *number;
         }
+        let order = self.order;
         let tier_of = |rank: &u32| order.blocks.get(*rank as usize).map(|block| block.tier);
         let first = position(self.segments.len());
         for segment in ranks.chunk_by(|a, b| tier_of(a) == tier_of(b)) {
             let begin = position(self.steps.len());
             self.steps.extend(segment);
             let tier = segment.first().and_then(tier_of).unwrap_or(NONE);
-            self.segments.push([tier, begin, position(self.steps.len())]);
+            let denies = order.tier_denies.get(tier as usize).is_none_or(|denies| *denies);
+            let denies = u32::from(denies && !ends_pass);
+            self.segments.push([tier, begin, position(self.steps.len()), denies]);
         }
         let number = position(self.ranges.len());
         self.ranges.push([first, position(self.segments.len())]);
-        self.numbers.insert(ranks.to_vec(), number);
+        self.numbers.insert(key, number);
         number
+    }
+
+    fn write(&self, tables: &mut Tables) {
+        tables.set(Section::Programs, &self.ranges);
+        tables.set(Section::Segments, &self.segments);
+        tables.set(Section::Steps, &self.steps);
     }
 }
 
-/// Writes rules and blocks; returns for each policy its ingress and its egress block.
+/// Writes rules and blocks; returns for each policy, and profile behind them, its first ingress and egress block.
 fn rules(
     tables: &mut Tables,
     strings: &mut Strings,
-    order: &Order<'_>,
-    sets: &MatchSets<'_>,
+    source: RuleSource<'_>,
 ) -> HashMap<(u32, Direction), u32> {
-    let mut ports = PortTable::default();
-    let mut words = Vec::with_capacity(order.rule_count());
-    let mut blocks = Vec::with_capacity(order.blocks.len());
+    let mut writer = RuleWriter::default();
+    let mut blocks = Vec::with_capacity(source.order.blocks.len());
     let mut of_policy = HashMap::new();
-    for (rank, block) in order.blocks.iter().enumerate() {
-        let Block { policy, direction, rules, tier: _ } = block;
-        let first = position(words.len());
-        for rule in *rules {
-            let text = strings.intern(&RuleText(rule).to_string());
-            let RuleWords(rule) = parts(rule, sets, &mut ports, text).encode();
-            words.push(rule);
+    for ((rank, block), rows) in (0..).zip(&source.order.blocks).zip(source.rows) {
+        let Block { policy, direction, hook, .. } = block;
+        let first = position(writer.words.len());
+        for row in rows {
+            writer.add(row, hook.is_none(), strings);
         }
-        blocks.push([*policy, direction_word(*direction), first, position(words.len())]);
-        of_policy.insert((*policy, *direction), position(rank));
+        blocks.push([*policy, direction_word(*direction), first, position(writer.words.len())]);
+        of_policy.entry((*policy, *direction)).or_insert(rank);
     }
-    tables.set(Section::Rules, &words);
+    tables.set(Section::Rules, &writer.words);
+    tables.set(Section::RuleTexts, &writer.texts);
+    tables.set(Section::Extras, &writer.extras);
     tables.set(Section::Blocks, &blocks);
-    tables.set(Section::PortRanges, &ports.ranges);
+    tables.set(Section::PortRanges, &writer.ports.ranges);
     of_policy
 }
 
-fn parts(rule: &Rule, sets: &MatchSets<'_>, ports: &mut PortTable, text: u32) -> RuleParts {
+#[derive(Default)]
+struct RuleWriter {
+    words: Vec<[u32; RULE_WORDS]>,
+    texts: Vec<u32>,
+    extras: Vec<Extras>,
+    extra_numbers: HashMap<Extras, u32>,
+    ports: PortTable,
+}
+
+impl RuleWriter {
+    /// In a profile, Pass decides: nothing is behind it (Calico polprog `writeProfile`).
+    fn add(&mut self, row: &Row<'_>, of_profile: bool, strings: &mut Strings) {
+        let mut parts = parts(row, &mut self.ports);
+        if of_profile && parts.action == Action::Pass {
+            parts.action = Action::Deny;
+        }
+        let extra = parts.extras().map_or(NONE, |extras| {
+            let next = position(self.extras.len());
+            let number = *self.extra_numbers.entry(extras).or_insert(next);
+            if number == next {
+                self.extras.push(extras);
+            }
+            number
+        });
+        let RuleWords(words) = parts.encode(extra);
+        self.words.push(words);
+        self.texts.push(strings.intern(&RuleText(row.rule).to_string()));
+    }
+}
+
+fn parts(row: &Row<'_>, ports: &mut PortTable) -> RuleParts {
     let icmp =
         |wanted: Option<crate::resource::IcmpMatch>| wanted.map(|icmp| (icmp.kind, icmp.code));
+    let rule = row.rule;
     let [matches_v4, matches_v6] =
-        [IpVersion::V4, IpVersion::V6].map(|version| can_match(rule, version));
-    let Peer { ports: source, not_ports: not_source, .. } = &rule.source;
-    let Peer { ports: destination, not_ports: not_destination, .. } = &rule.destination;
+        [IpVersion::V4, IpVersion::V6].map(|version| !row.never && can_match(rule, version));
     RuleParts {
+        number: row.number,
         action: rule.action,
         matches_v4,
         matches_v6,
-        protocol: rule.protocol,
+        protocol: row.protocol,
         not_protocol: rule.not_protocol,
+        nor_protocol: row.not_protocol,
         icmp: icmp(rule.icmp),
         not_icmp: icmp(rule.not_icmp),
-        source: sets.peer(&rule.source),
-        destination: sets.peer(&rule.destination),
-        ports: [source, not_source, destination, not_destination].map(|list| ports.intern(list)),
-        text,
+        source: row.source,
+        destination: row.destination,
+        ports: row.ports.each_ref().map(|list| ports.intern(list)),
     }
 }
 
@@ -229,25 +323,28 @@ fn names(
     order: &Order<'_>,
     blocks: &HashMap<(u32, Direction), u32>,
 ) {
-    let tiers: Vec<[u32; 2]> = set
-        .tier_names()
-        .into_iter()
-        .zip(&order.tier_denies)
-        .map(|(name, denies)| [strings.intern(name), u32::from(*denies)])
-        .collect();
+    let mut tiers: Vec<u32> =
+        set.tier_names().into_iter().map(|name| strings.intern(name)).collect();
+    let profile_tier = position(tiers.len());
+    tiers.push(strings.intern(PROFILE_TIER));
     tables.set(Section::Tiers, &tiers);
-    let block =
-        |at: usize, direction| blocks.get(&(position(at), direction)).copied().unwrap_or(NONE);
-    let policies: Vec<[u32; 4]> = set
-        .policies
-        .iter()
-        .zip(&order.policy_tiers)
-        .enumerate()
-        .map(|(at, (policy, tier))| {
-            let name = strings.intern(&policy.name);
-            [name, *tier, block(at, Direction::Ingress), block(at, Direction::Egress)]
-        })
-        .collect();
+    let block = |at, direction| blocks.get(&(at, direction)).copied().unwrap_or(NONE);
+    let mut policies: Vec<[u32; 6]> = Vec::with_capacity(set.policies.len() + set.profiles.len());
+    let mut add = |name: &str, tier, kind: &str, namespace: Option<&str>| {
+        let at = position(policies.len());
+        let [ingress, egress] = [Direction::Ingress, Direction::Egress].map(|d| block(at, d));
+        let namespace = namespace.map_or(NONE, |namespace| strings.intern(namespace));
+        let [name, kind] = [name, kind].map(|text| strings.intern(text));
+        policies.push([name, tier, ingress, egress, kind, namespace]);
+    };
+    for (policy, tier) in set.policies.iter().zip(&order.policy_tiers) {
+        let staged = if policy.staged.is_some() { "Staged" } else { "" };
+        let kind = format!("{staged}{}", policy.kind.name());
+        add(&policy.name, *tier, &kind, policy.namespace.as_deref());
+    }
+    for profile in &set.profiles {
+        add(&profile.name, profile_tier, "Profile", None);
+    }
     tables.set(Section::Policies, &policies);
     let mut labels = Vec::new();
     let mut objects = Vec::with_capacity(set.objects.len());
@@ -258,11 +355,16 @@ fn names(
         );
         let kind = ObjectKind::ALL.iter().position(|kind| *kind == object.kind);
         let kind = position(kind.unwrap_or_default());
-        objects.push([kind, strings.intern(&object.name), first, position(labels.len())]);
+        let namespace = object.namespace.as_deref().map_or(NONE, |text| strings.intern(text));
+        let name = strings.intern(&object.name);
+        objects.push([kind, name, first, position(labels.len()), namespace]);
     }
     tables.set(Section::Objects, &objects);
     tables.set(Section::Labels, &labels);
 }
+
+/// What Calico's traces call the place behind the last tier.
+const PROFILE_TIER: &str = "__PROFILE__";
 
 /// Strings, each stored once.
 #[derive(Default)]

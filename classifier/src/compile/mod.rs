@@ -1,20 +1,26 @@
 //! From checked resources to a policy image.
 //!
 //! 1. `order`: tiers and policies in evaluation order; each policy and direction becomes a *block* of rules.
-//! 2. `sets`: every distinct thing that a rule asks of an address (a selector, a list of nets) becomes a *match set*.
-//! 3. `content`: what an object contributes to an address it covers: match sets, and blocks that protect it.
-//! 4. `pieces`: the address space cut at all prefix boundaries; each piece has the union of what covers it: its *class*.
-//! 5. `emit`: programs, rules and names as tables.
+//! 2. `interface`: which endpoint governs each port of the gateway, and the blocks that are asked there.
+//! 3. `expand`: rules as rows of the image; every distinct thing that a row asks of an address (a selector, a list of
+//!    nets, a named port) becomes a *match set* (`sets`).
+//! 4. `content`: what an object contributes to an address it covers: match sets, and blocks that protect it.
+//! 5. `pieces`: the address space cut at all prefix boundaries; each piece has the union of what covers it: its *class*.
+//! 6. `emit`: programs, rules and names as tables.
 
 mod content;
 mod emit;
+mod expand;
+mod interface;
 mod order;
 mod pieces;
+mod select;
 mod sets;
 mod text;
 
 use std::fmt;
 
+use crate::image::rule::RULE_NUMBERS;
 use crate::image::{Image, ImageError};
 use crate::resource::PolicySet;
 
@@ -76,15 +82,23 @@ pub fn compile(
     generation: u64,
     limits: &Limits,
 ) -> Result<Image, Vec<CompileError>> {
-    let order = order::Order::of(set);
+    let mut order = order::Order::of(set);
+    let interfaces = interface::interfaces(set, &mut order);
     if order.rule_count() > limits.rules {
         return Err(too_many("rules", order.rule_count(), limits.rules));
     }
-    let sets = sets::MatchSets::of(&order);
+    let longest = order.blocks.iter().map(|block| block.rules.len()).max().unwrap_or_default();
+    if longest > RULE_NUMBERS {
+        return Err(too_many("rules in one direction of a policy", longest, RULE_NUMBERS));
+    }
+    let mut sets = sets::MatchSets::new(set);
+    let rows = expand::rows(&order, &mut sets, limits.rules)
+        .map_err(|count| too_many("rules, ports by name resolved,", count, limits.rules))?;
     let objects = content::of_objects(set, &order, &sets);
     let space = pieces::cut(set, &sets, &objects, limits.classes)
         .map_err(|count| too_many("identity classes", count, limits.classes))?;
-    let bytes = emit::emit(set, &order, &sets, &space, generation);
+    let rules = emit::RuleSource { order: &order, rows: &rows, sets: &sets };
+    let bytes = emit::emit(set, rules, &interfaces, &space, generation);
     let size = bytes.as_bytes().len();
     if size > limits.image_bytes {
         return Err(too_many("bytes of image", size, limits.image_bytes));

@@ -1,30 +1,59 @@
 //! Evaluation order: tiers, then policies, each policy and direction a block of rules.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::position;
 use crate::decision::Direction;
-use crate::resource::{Policy, PolicySet, Rule, TierAction};
+use crate::resource::{Hook, Policy, PolicyKind, PolicySet, Profile, Rule, TierAction};
 
-/// All blocks in evaluation order; a block's position is its rank.
+/// All blocks of policies in evaluation order; a block's position is its rank. Blocks of profiles stand behind them.
 #[derive(Debug)]
 pub(super) struct Order<'a> {
     pub(super) blocks: Vec<Block<'a>>,
-    /// For each tier of `PolicySet::tier_names`: whether its end denies.
+    /// For each tier of `PolicySet::tier_names`, and the tier of profiles behind them: whether its end denies.
     pub(super) tier_denies: Vec<bool>,
     /// For each policy: its tier.
     pub(super) policy_tiers: Vec<u32>,
+    /// Whether any policy is staged.
+    pub(super) has_staged: bool,
+    replaced: HashSet<Key<'a>>,
 }
 
-/// One policy in one direction.
+/// One policy, or profile, in one direction.
 #[derive(Debug)]
 pub(super) struct Block<'a> {
     pub(super) tier: u32,
-    /// Position in `PolicySet::policies`.
+    /// Position in `PolicySet::policies`, or behind them in `PolicySet::profiles`.
     pub(super) policy: u32,
     pub(super) direction: Direction,
     pub(super) rules: &'a [Rule],
+    /// Where it is asked; none for a profile.
+    pub(super) hook: Option<Hook>,
+    pub(super) planes: Planes,
+}
+
+/// In which evaluations a policy is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planes {
+    pub(super) enforced: bool,
+    pub(super) pending: bool,
+}
+
+impl Planes {
+    pub(super) fn has(self, plane: Plane) -> bool {
+        match plane {
+            Plane::Enforced => self.enforced,
+            Plane::Pending => self.pending,
+        }
+    }
+}
+
+/// One of the two evaluations.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Plane {
+    Enforced,
+    Pending,
 }
 
 impl<'a> Order<'a> {
@@ -46,11 +75,15 @@ impl<'a> Order<'a> {
                 .then_with(|| by_order(infinite(a.order), infinite(b.order)))
                 .then_with(|| a_tie.cmp(b_tie))
         });
+        let replaced = replaced(set);
         let mut blocks = Vec::new();
         for (at, policy, _) in sorted {
             let tier = position(tier_of(policy));
+            let planes = planes(policy, &replaced);
+            let hook = Some(policy.hook);
             let mut add = |direction, rules| {
-                blocks.push(Block { tier, policy: position(at), direction, rules });
+                let policy = position(at);
+                blocks.push(Block { tier, policy, direction, rules, hook, planes });
             };
             if policy.applies_ingress {
                 add(Direction::Ingress, policy.ingress.as_slice());
@@ -64,13 +97,69 @@ impl<'a> Order<'a> {
         };
         Self {
             blocks,
-            tier_denies: (0..names.len()).map(denies).collect(),
+            tier_denies: (0..names.len()).map(denies).chain([false]).collect(),
             policy_tiers: set.policies.iter().map(|policy| position(tier_of(policy))).collect(),
+            has_staged: set.policies.iter().any(|policy| policy.staged.is_some()),
+            replaced,
         }
+    }
+
+    /// Adds a block for a profile behind all others; returns its rank.
+    pub(super) fn add_profile(
+        &mut self,
+        number: usize,
+        profile: &'a Profile,
+        direction: Direction,
+    ) -> u32 {
+        let rules = match direction {
+            Direction::Ingress => &profile.ingress,
+            Direction::Egress => &profile.egress,
+        };
+        let rank = position(self.blocks.len());
+        self.blocks.push(Block {
+            tier: position(self.tier_denies.len()).saturating_sub(1),
+            policy: position(self.policy_tiers.len() + number),
+            direction,
+            rules,
+            hook: None,
+            planes: Planes { enforced: true, pending: true },
+        });
+        rank
+    }
+
+    /// In which evaluations a policy is there.
+    pub(super) fn planes_of(&self, policy: &Policy) -> Planes {
+        planes(policy, &self.replaced)
     }
 
     pub(super) fn rule_count(&self) -> usize {
         self.blocks.iter().map(|block| block.rules.len()).sum()
+    }
+
+    /// The evaluations that differ: only one when nothing is staged.
+    pub(super) fn planes(&self) -> &'static [Plane] {
+        if self.has_staged { &[Plane::Enforced, Plane::Pending] } else { &[Plane::Enforced] }
+    }
+}
+
+/// What names a policy, staged or not.
+type Key<'a> = (PolicyKind, Option<&'a str>, &'a str);
+
+fn key(policy: &Policy) -> Key<'_> {
+    (policy.kind, policy.namespace.as_deref(), policy.name.as_str())
+}
+
+/// The policies that a staged one takes the place of in the pending evaluation.
+fn replaced(set: &PolicySet) -> HashSet<Key<'_>> {
+    set.policies.iter().filter(|policy| policy.staged.is_some()).map(key).collect()
+}
+
+fn planes(policy: &Policy, replaced: &HashSet<Key<'_>>) -> Planes {
+    use crate::resource::StagedAction::{Delete, Set};
+    match policy.staged {
+        Some(Set) => Planes { enforced: false, pending: true },
+        Some(Delete) => Planes { enforced: false, pending: false },
+        None => Planes { enforced: true, pending: !replaced.contains(&key(policy)) },
     }
 }
 

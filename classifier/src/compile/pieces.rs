@@ -77,7 +77,9 @@ fn covers(
     }
     // Outer before inner; of equal prefixes, the object that is to name them last: first by kind, then by name.
     let name_key = |cover: &Cover| {
-        set.objects.get(cover.name as usize).map(|object| (object.kind, object.name.as_str()))
+        set.objects
+            .get(cover.name as usize)
+            .map(|object| (object.kind, object.namespace.as_deref(), object.name.as_str()))
     };
     covers.sort_by(|a, b| {
         let place = a.first.cmp(&b.first).then(b.last.cmp(&a.last));

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::packet::{IpVersion, protocol};
-use crate::resource::{Action, IcmpMatch, Peer, PortRange, Rule};
+use crate::resource::{Action, IcmpMatch, Peer, PortRange, Rule, ServiceName};
 
 /// Shows a rule on one line: `Allow TCP from zone == "noc" to ports 22`.
 pub(super) struct RuleText<'a>(pub(super) &'a Rule);
@@ -63,9 +63,12 @@ fn icmp(f: &mut fmt::Formatter<'_>, not: &str, wanted: Option<IcmpMatch>) -> fmt
 }
 
 fn peer(f: &mut fmt::Formatter<'_>, word: &str, peer: &Peer) -> fmt::Result {
-    let Peer { nets, not_nets, selector, not_selector, ports, not_ports, .. } = peer;
-    let lists = nets.len() + not_nets.len() + ports.len() + not_ports.len();
-    if lists == 0 && selector.is_none() && not_selector.is_none() {
+    let Peer { nets, not_nets, selector, not_selector, .. } = peer;
+    if let Some(ServiceName { namespace, name }) = &peer.service {
+        return write!(f, " {word} service {namespace}/{name}");
+    }
+    let lists = nets.len() + not_nets.len();
+    if lists == 0 && selector.is_none() && not_selector.is_none() && !peer.is_about_ports() {
         return Ok(());
     }
     write!(f, " {word}")?;
@@ -77,8 +80,8 @@ fn peer(f: &mut fmt::Formatter<'_>, word: &str, peer: &Peer) -> fmt::Result {
     }
     list(f, "", nets)?;
     list(f, " not", not_nets)?;
-    list(f, " ports", &show(ports))?;
-    list(f, " not ports", &show(not_ports))
+    list(f, " ports", &show(&peer.ports, &peer.named_ports))?;
+    list(f, " not ports", &show(&peer.not_ports, &peer.not_named_ports))
 }
 
 fn list<T: Display>(f: &mut fmt::Formatter<'_>, word: &str, items: &[T]) -> fmt::Result {
@@ -95,7 +98,7 @@ fn list<T: Display>(f: &mut fmt::Formatter<'_>, word: &str, items: &[T]) -> fmt:
     }
 }
 
-fn show(ranges: &[PortRange]) -> Vec<String> {
+fn show(ranges: &[PortRange], names: &[String]) -> Vec<String> {
     let text = |range: &PortRange| {
         if range.first == range.last {
             range.first.to_string()
@@ -103,5 +106,5 @@ fn show(ranges: &[PortRange]) -> Vec<String> {
             format!("{}:{}", range.first, range.last)
         }
     };
-    ranges.iter().map(text).collect()
+    ranges.iter().map(text).chain(names.iter().cloned()).collect()
 }

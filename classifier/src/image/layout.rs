@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::{ImageBytes, ImageError};
 
 /// Version of the layout and of the meaning of every table. Any change to either raises it.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 pub(crate) const MAGIC: [u8; 8] = *b"RAVELIN\n";
 const BYTE_ORDER_MARK: u32 = 0x0102_0304;
 
@@ -31,6 +31,19 @@ const HEADER_BYTES: usize = SECTIONS_AT + Section::ALL.len() * 16;
 pub(crate) const FLAG_ALLOW_UNSELECTED: u32 = 1;
 /// Header flag: packets of addresses that no object covers are allowed.
 pub(crate) const FLAG_ALLOW_UNCOVERED: u32 = 2;
+/// Header flag: some policy is staged, so the pending evaluation may differ.
+pub(crate) const FLAG_STAGED: u32 = 4;
+
+/// Words of a row of `Section::Classes`.
+pub(crate) const CLASS_WORDS: usize = 5;
+/// Words of a row of `Section::Interfaces`.
+pub(crate) const INTERFACE_WORDS: usize = 17;
+/// Interface flag: an endpoint governs the port.
+pub(crate) const INTERFACE_GOVERNED: u32 = 1;
+/// Interface flag: a policy about forwarded packets selects the endpoint.
+pub(crate) const INTERFACE_FORWARD: u32 = 2;
+/// Interface flag: the same for the pending evaluation.
+pub(crate) const INTERFACE_FORWARD_PENDING: u32 = 4;
 
 /// The tables of an image. "Str" is a position in `StringEnds`; ranges are half open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,27 +60,37 @@ pub(crate) enum Section {
     V6Classes,
     /// As `V4Names`.
     V6Names,
-    /// u32 triples for each class: covered (0 or 1), ingress program, egress program.
+    /// `CLASS_WORDS` u32 for each class: covered (0 or 1), ingress program, egress program, and the two programs of the
+    /// pending evaluation.
     Classes,
     /// u64 rows for each class: which match sets its addresses belong to.
     ClassSets,
     /// u32 pairs for each program: range in `Segments`. Program 0 is empty.
     Programs,
-    /// u32 triples, one for each tier of a program: tier, range in `Steps`.
+    /// u32 quadruples, one for each tier of a program: tier, range in `Steps`, 1 when its end denies.
     Segments,
     /// u32: positions in `Blocks`.
     Steps,
     /// u32 quadruples, one for each policy and direction: policy, direction, range in `Rules`.
     Blocks,
-    /// `RULE_WORDS` u32 for each rule; see `rule.rs`.
+    /// `RULE_WORDS` u32 for each row of a rule; see `rule.rs`.
     Rules,
+    /// u32 for each row of a rule: Str text.
+    RuleTexts,
+    /// u32 quadruples: match sets that rows ask for beyond their own fields; see `rule.rs`.
+    Extras,
     /// u32: first port in the high half, last in the low.
     PortRanges,
-    /// u32 pairs in the order of `PolicySet::tier_names`: Str name, 1 when its end denies.
+    /// u32 in the order of `PolicySet::tier_names`, and for the profiles behind them: Str name.
     Tiers,
-    /// u32 quadruples in the order of `PolicySet::policies`: Str name, tier, ingress block, egress block (or `NONE`).
+    /// Six u32 in the order of `PolicySet::policies`, then of its profiles: Str name, tier, ingress block, egress block
+    /// (or `NONE`), Str kind, Str namespace (or `NONE`).
     Policies,
-    /// u32 quadruples: kind, Str name, range in `Labels`.
+    /// `INTERFACE_WORDS` u32 for each port of `PolicySet::ports` and one row for all other ports: Str interface, Str
+    /// endpoint (or `NONE`), flags, then programs: ingress untracked, preDNAT, forward and normal, egress untracked,
+    /// forward and normal; the same seven for the pending evaluation.
+    Interfaces,
+    /// Five u32: kind, Str name, range in `Labels`, Str namespace (or `NONE`).
     Objects,
     /// u32 pairs: Str name, Str value.
     Labels,
@@ -78,7 +101,7 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::V4Starts,
         Self::V4Classes,
         Self::V4Names,
@@ -92,9 +115,12 @@ impl Section {
         Self::Steps,
         Self::Blocks,
         Self::Rules,
+        Self::RuleTexts,
+        Self::Extras,
         Self::PortRanges,
         Self::Tiers,
         Self::Policies,
+        Self::Interfaces,
         Self::Objects,
         Self::Labels,
         Self::StringEnds,

@@ -16,7 +16,7 @@ pub use self::layout::FORMAT_VERSION;
 use self::layout::Layout;
 pub use self::rule::Mismatch;
 pub use self::trace::{End, Trace, TraceHalf, TracePolicy, TraceRule, TraceTier};
-pub(crate) use self::view::{ClassTier, halves};
+pub(crate) use self::view::{ClassTier, Plane, halves};
 pub use self::view::{ObjectInfo, RuleInfo, Sizes, View};
 
 /// A policy image that was checked in full: nothing in it points outside of itself.

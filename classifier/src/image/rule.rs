@@ -19,13 +19,15 @@ const NOT_ICMP: u32 = 1 << 8;
 const NOT_ICMP_CODE: u32 = 1 << 9;
 const SOURCE_SET_NEGATED: u32 = 1 << 10;
 const DESTINATION_SET_NEGATED: u32 = 1 << 11;
-const KNOWN_FLAGS: u32 = (1 << 12) - 1;
+const NUMBER_SHIFT: u32 = 12;
+/// Most rules in one direction of a policy: their numbers share a word with the flags.
+pub(crate) const RULE_NUMBERS: usize = 1 << (32 - NUMBER_SHIFT);
 
-/// A rule as words:
-/// 0 action and flags · 1 protocol, notProtocol, (bytes) · 2 icmp type, code, notICMP type, code (bytes) ·
+/// A row of a rule as words. A rule that names ports, or a service, takes several rows, one after the other.
+/// 0 action, flags and from bit 12 the rule's number · 1 protocol, notProtocol, another notProtocol or 0 (bytes) · 2 icmp type, code, notICMP type, code (bytes) ·
 /// 3 to 5 source match sets: selector, nets, notNets · 6 to 8 the same for the destination · 9 to 12 first port range of
 /// source ports, source notPorts, destination ports, destination notPorts · 13, 14 their counts, two in a word ·
-/// 15 Str text.
+/// 15 position in `Section::Extras`, or `NONE`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct RuleWords(pub(crate) [u32; RULE_WORDS]);
 
@@ -39,6 +41,36 @@ pub(crate) struct PeerSets {
     pub(crate) nets: u32,
     /// Match set of `notNets`, or `NONE`.
     pub(crate) not_nets: u32,
+    /// Another match set that the address must belong to, or `NONE`: where a named port is that port.
+    pub(crate) also: u32,
+    /// Another match set that the address must not belong to, or `NONE`.
+    pub(crate) also_not: u32,
+}
+
+impl PeerSets {
+    /// Asks nothing.
+    pub(crate) const ANY: Self = Self {
+        selector: NONE,
+        selector_negated: false,
+        nets: NONE,
+        not_nets: NONE,
+        also: NONE,
+        also_not: NONE,
+    };
+
+    fn extras(&self) -> [u32; 2] {
+        [self.also, self.also_not]
+    }
+}
+
+/// A row of `Section::Extras`: what sources must and must not belong to besides, then the same for destinations.
+pub(crate) type Extras = [u32; 4];
+
+/// The tables that rows of rules point into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuleTables<'a> {
+    pub(crate) port_ranges: &'a [u32],
+    pub(crate) extras: &'a [Extras],
 }
 
 /// A range in `Section::PortRanges`.
@@ -51,24 +83,36 @@ pub(crate) struct PortList {
 /// A rule taken apart: what the compiler writes and `trace` shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct RuleParts {
+    /// Position in the policy's list.
+    pub(crate) number: u32,
     pub(crate) action: Action,
     pub(crate) matches_v4: bool,
     pub(crate) matches_v6: bool,
     pub(crate) protocol: Option<u8>,
     pub(crate) not_protocol: Option<u8>,
+    /// Beside `not_protocol`; never 0, which has no ports.
+    pub(crate) nor_protocol: Option<u8>,
     pub(crate) icmp: Option<(u8, Option<u8>)>,
     pub(crate) not_icmp: Option<(u8, Option<u8>)>,
     pub(crate) source: PeerSets,
     pub(crate) destination: PeerSets,
     /// Source ports, source notPorts, destination ports, destination notPorts.
     pub(crate) ports: [PortList; 4],
-    pub(crate) text: u32,
 }
 
 impl RuleParts {
-    pub(crate) fn encode(&self) -> RuleWords {
+    /// What the peers ask beyond what a row holds, if anything.
+    pub(crate) fn extras(&self) -> Option<Extras> {
+        let [[a, b], [c, d]] = [self.source.extras(), self.destination.extras()];
+        let extras = [a, b, c, d];
+        (extras != [NONE; 4]).then_some(extras)
+    }
+
+    /// The row; `extra` is where its `extras` stand, or `NONE`.
+    pub(crate) fn encode(&self, extra: u32) -> RuleWords {
         let flag = |set: bool, bit: u32| if set { bit } else { 0 };
-        let word0 = action_bits(self.action)
+        let word0 = self.number << NUMBER_SHIFT
+            | action_bits(self.action)
             | flag(self.matches_v4, MATCHES_V4)
             | flag(self.matches_v6, MATCHES_V6)
             | flag(self.protocol.is_some(), PROTOCOL)
@@ -87,7 +131,12 @@ impl RuleParts {
             |low: PortList, high: PortList| u32::from(low.count) | u32::from(high.count) << 16;
         RuleWords([
             word0,
-            bytes(self.protocol.unwrap_or_default(), self.not_protocol.unwrap_or_default(), 0, 0),
+            bytes(
+                self.protocol.unwrap_or_default(),
+                self.not_protocol.unwrap_or_default(),
+                self.nor_protocol.unwrap_or_default(),
+                0,
+            ),
             bytes(icmp, icmp_code.unwrap_or_default(), not_icmp, not_icmp_code.unwrap_or_default()),
             self.source.selector,
             self.source.nets,
@@ -101,7 +150,7 @@ impl RuleParts {
             d.first,
             counts(a, b),
             counts(c, d),
-            self.text,
+            extra,
         ])
     }
 }
@@ -151,8 +200,22 @@ impl RuleWords {
         }
     }
 
-    pub(crate) fn text(&self) -> u32 {
+    /// Position of the rule in its policy's list.
+    pub(crate) fn number(&self) -> u32 {
+        self.0[0] >> NUMBER_SHIFT
+    }
+
+    /// Position in the table of extras, or `NONE`.
+    pub(crate) fn extra(&self) -> u32 {
         self.0[15]
+    }
+
+    fn extras_in(&self, tables: RuleTables<'_>) -> Extras {
+        match self.extra() {
+            NONE => [NONE; 4],
+            // A position outside of the table asks for a set that nothing belongs to.
+            extra => tables.extras.get(extra as usize).copied().unwrap_or([NONE - 1; 4]),
+        }
     }
 
     /// The match sets that the rule names, for validation.
@@ -177,17 +240,12 @@ impl RuleWords {
         ]
     }
 
-    /// Whether only bits that mean something are set.
-    pub(crate) fn flags_are_known(&self) -> bool {
-        self.0[0] & !KNOWN_FLAGS == 0
-    }
-
     /// `None` when every field matches, else the first that does not, cheapest first.
     #[inline]
     pub(crate) fn mismatch(
         &self,
         candidate: Candidate<'_>,
-        port_ranges: &[u32],
+        tables: RuleTables<'_>,
     ) -> Option<Mismatch> {
         let Candidate { packet, source_sets, destination_sets } = candidate;
         let flags = self.0[0];
@@ -206,16 +264,32 @@ impl RuleWords {
         if !in_nets(destination_sets, self.0[7], self.0[8]) {
             return Some(Mismatch::DestinationNets);
         }
-        self.port_mismatch(packet, port_ranges)
+        if let Some(mismatch) = self.port_mismatch(packet, tables.port_ranges) {
+            return Some(mismatch);
+        }
+        let [source, not_source, destination, not_destination] = self.extras_in(tables);
+        if !in_nets(source_sets, source, not_source) {
+            return Some(Mismatch::SourcePorts);
+        }
+        (!in_nets(destination_sets, destination, not_destination))
+            .then_some(Mismatch::DestinationPorts)
     }
 
     /// Whether the fields about addresses match; the same as in `mismatch`.
-    pub(crate) fn admits_addresses(&self, source_sets: &[u64], destination_sets: &[u64]) -> bool {
+    pub(crate) fn admits_addresses(
+        &self,
+        source_sets: &[u64],
+        destination_sets: &[u64],
+        tables: RuleTables<'_>,
+    ) -> bool {
+        let [source, not_source, destination, not_destination] = self.extras_in(tables);
         let flags = self.0[0];
         in_selector_set(source_sets, self.0[3], flags & SOURCE_SET_NEGATED != 0)
             && in_selector_set(destination_sets, self.0[6], flags & DESTINATION_SET_NEGATED != 0)
             && in_nets(source_sets, self.0[4], self.0[5])
             && in_nets(destination_sets, self.0[7], self.0[8])
+            && in_nets(source_sets, source, not_source)
+            && in_nets(destination_sets, destination, not_destination)
     }
 
     /// Whether the rule is about packets of the family.
@@ -227,10 +301,14 @@ impl RuleWords {
         self.0[0] & family != 0
     }
 
-    /// `protocol` and `notProtocol`.
-    pub(crate) fn protocols(&self) -> [Option<u8>; 2] {
-        let [protocol, not_protocol, ..] = self.0[1].to_le_bytes();
-        [self.flagged(PROTOCOL, protocol), self.flagged(NOT_PROTOCOL, not_protocol)]
+    /// `protocol`, `notProtocol`, and another `notProtocol`.
+    pub(crate) fn protocols(&self) -> [Option<u8>; 3] {
+        let [protocol, not_protocol, nor_protocol, _] = self.0[1].to_le_bytes();
+        [
+            self.flagged(PROTOCOL, protocol),
+            self.flagged(NOT_PROTOCOL, not_protocol),
+            (nor_protocol != 0).then_some(nor_protocol),
+        ]
     }
 
     /// `icmp` and `notICMP`: type, and code where one is asked for.
@@ -255,12 +333,15 @@ impl RuleWords {
         if flags & family == 0 {
             return Some(Mismatch::IpVersion);
         }
-        let [protocol, not_protocol, ..] = self.0[1].to_le_bytes();
+        let [protocol, not_protocol, nor_protocol, _] = self.0[1].to_le_bytes();
         if flags & PROTOCOL != 0 && packet.protocol != protocol {
             return Some(Mismatch::Protocol);
         }
         if flags & NOT_PROTOCOL != 0 && packet.protocol == not_protocol {
             return Some(Mismatch::NotProtocol);
+        }
+        if nor_protocol != 0 && packet.protocol == nor_protocol {
+            return Some(Mismatch::DestinationPorts);
         }
         let [icmp, icmp_code, not_icmp, not_icmp_code] = self.0[2].to_le_bytes();
         if flags & ICMP != 0

@@ -1,7 +1,7 @@
 //! Why: the same evaluation as `classify`, with a listener that writes down what was visited.
 
 use super::rule::Mismatch;
-use super::view::{ObjectInfo, View};
+use super::view::{ObjectInfo, Plane, View};
 use crate::decision::{Checkpoint, Decision, Half, Reason, RuleRef};
 use crate::packet::{Crossing, PacketKey};
 use crate::resource::Action;
@@ -131,7 +131,11 @@ impl Observer for Recorder<'_> {
         let Some(tier) = self.open_tier() else { return };
         if let Some(policy) = tier.policies.last_mut() {
             let (index, action, text) = (info.rule, info.action, info.text);
-            policy.rules.push(TraceRule { index, action, text, mismatch });
+            match policy.rules.last_mut() {
+                // Another row of the same rule: the rule matches when one does, else its last row says why not.
+                Some(same) if same.index == index => same.mismatch = mismatch,
+                _ => policy.rules.push(TraceRule { index, action, text, mismatch }),
+            }
         }
         if mismatch.is_none() {
             match info.action {
@@ -147,8 +151,18 @@ impl<'a> View<'a> {
     /// Decides one packet and tells every tier, policy and rule that was visited.
     #[must_use]
     pub fn trace(&self, packet: &PacketKey, crossing: Crossing) -> Trace<'a> {
+        self.record(packet, crossing, Plane::Enforced)
+    }
+
+    /// The same for the pending evaluation.
+    #[must_use]
+    pub fn trace_pending(&self, packet: &PacketKey, crossing: Crossing) -> Trace<'a> {
+        self.record(packet, crossing, Plane::Pending)
+    }
+
+    fn record(&self, packet: &PacketKey, crossing: Crossing, plane: Plane) -> Trace<'a> {
         let mut recorder = Recorder { view: *self, halves: Vec::new() };
-        let decision = self.decide(packet, crossing, &mut recorder);
+        let decision = self.decide(packet, crossing, plane, &mut recorder);
         let halves = recorder
             .halves
             .into_iter()

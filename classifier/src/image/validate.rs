@@ -4,8 +4,11 @@
 //! damaged or foreign image is refused whole, with a reason, while the old one stays in force.
 
 use super::ImageError;
-use super::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, Layout, NONE, Section};
-use super::rule::{RULE_WORDS, RuleWords};
+use super::layout::{
+    CLASS_WORDS, FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, INTERFACE_FORWARD,
+    INTERFACE_FORWARD_PENDING, INTERFACE_GOVERNED, INTERFACE_WORDS, Layout, NONE, Section,
+};
+use super::rule::{Extras, RULE_WORDS, RuleWords};
 use crate::resource::ObjectKind;
 
 /// Most tables hold positions: a table, and how many there are of what it points to.
@@ -17,6 +20,7 @@ struct Counts {
     blocks: usize,
     rules: usize,
     port_ranges: usize,
+    extras: usize,
     tiers: usize,
     policies: usize,
     objects: usize,
@@ -33,7 +37,7 @@ pub(super) fn validate(bytes: &[u8], layout: &Layout) -> Result<(), ImageError> 
     let counts = check.counts();
     let head = layout.head;
     ensure(
-        head.flags & !(FLAG_ALLOW_UNSELECTED | FLAG_ALLOW_UNCOVERED) == 0,
+        head.flags & !(FLAG_ALLOW_UNSELECTED | FLAG_ALLOW_UNCOVERED | FLAG_STAGED) == 0,
         Section::Classes,
         "has unknown flags",
     )?;
@@ -41,6 +45,7 @@ pub(super) fn validate(bytes: &[u8], layout: &Layout) -> Result<(), ImageError> 
     check.classes(&counts)?;
     check.programs(&counts)?;
     check.rules(&counts)?;
+    check.interfaces(&counts)?;
     check.names(&counts)?;
     check.strings()
 }
@@ -61,16 +66,17 @@ impl Check<'_> {
 
     fn counts(&self) -> Counts {
         Counts {
-            classes: self.table::<3>(Section::Classes).len(),
+            classes: self.table::<CLASS_WORDS>(Section::Classes).len(),
             programs: self.table::<2>(Section::Programs).len(),
-            segments: self.table::<3>(Section::Segments).len(),
+            segments: self.table::<4>(Section::Segments).len(),
             steps: self.words(Section::Steps).len(),
             blocks: self.table::<4>(Section::Blocks).len(),
             rules: self.table::<RULE_WORDS>(Section::Rules).len(),
             port_ranges: self.words(Section::PortRanges).len(),
-            tiers: self.table::<2>(Section::Tiers).len(),
-            policies: self.table::<4>(Section::Policies).len(),
-            objects: self.table::<4>(Section::Objects).len(),
+            extras: self.table::<4>(Section::Extras).len(),
+            tiers: self.words(Section::Tiers).len(),
+            policies: self.table::<6>(Section::Policies).len(),
+            objects: self.table::<5>(Section::Objects).len(),
             labels: self.table::<2>(Section::Labels).len(),
             strings: self.words(Section::StringEnds).len(),
         }
@@ -79,9 +85,11 @@ impl Check<'_> {
     fn whole_values(&self, section: Section) -> Result<(), ImageError> {
         let value = match section {
             Section::Text => 1,
-            Section::ClassSets | Section::Programs | Section::Tiers | Section::Labels => 8,
-            Section::Classes | Section::Segments => 12,
-            Section::V6Starts | Section::Blocks | Section::Policies | Section::Objects => 16,
+            Section::ClassSets | Section::Programs | Section::Labels => 8,
+            Section::V6Starts | Section::Segments | Section::Blocks | Section::Extras => 16,
+            Section::Classes | Section::Objects => 20,
+            Section::Policies => 24,
+            Section::Interfaces => INTERFACE_WORDS * 4,
             Section::Rules => RULE_WORDS * 4,
             Section::V4Starts
             | Section::V4Classes
@@ -89,7 +97,9 @@ impl Check<'_> {
             | Section::V6Classes
             | Section::V6Names
             | Section::Steps
+            | Section::RuleTexts
             | Section::PortRanges
+            | Section::Tiers
             | Section::StringEnds => 4,
         };
         let length = self.layout.part(self.bytes, section).len();
@@ -125,8 +135,8 @@ impl Check<'_> {
     }
 
     fn classes(&self, counts: &Counts) -> Result<(), ImageError> {
-        let fits = |[covered, ingress, egress]: &[u32; 3]| {
-            *covered < 2 && below(*ingress, counts.programs) && below(*egress, counts.programs)
+        let fits = |[covered, programs @ ..]: &[u32; CLASS_WORDS]| {
+            *covered < 2 && programs.iter().all(|program| below(*program, counts.programs))
         };
         ensure(self.table(Section::Classes).iter().all(fits), Section::Classes, OUTSIDE)?;
         let rows: &[u64] = self.layout.table(self.bytes, Section::ClassSets);
@@ -146,8 +156,8 @@ impl Check<'_> {
             Section::Programs,
             "does not begin with the empty program",
         )?;
-        let fits = |[tier, first, end]: &[u32; 3]| {
-            below(*tier, counts.tiers) && is_range([*first, *end], counts.steps)
+        let fits = |[tier, first, end, denies]: &[u32; 4]| {
+            below(*tier, counts.tiers) && is_range([*first, *end], counts.steps) && *denies < 2
         };
         ensure(self.table(Section::Segments).iter().all(fits), Section::Segments, OUTSIDE)?;
         let fits = |step: &u32| below(*step, counts.blocks);
@@ -167,17 +177,17 @@ impl Check<'_> {
     fn work(&self) -> Result<(), ImageError> {
         const OVERLAP: &str = "has ranges that do not follow one another";
         let programs = self.table::<2>(Section::Programs);
-        let segments = self.table::<3>(Section::Segments);
+        let segments = self.table::<4>(Section::Segments);
         let blocks = self.table::<4>(Section::Blocks);
         ensure(follow_one_another(programs.iter().copied()), Section::Programs, OVERLAP)?;
-        let ranges = segments.iter().map(|[_, first, end]| [*first, *end]);
+        let ranges = segments.iter().map(|[_, first, end, _]| [*first, *end]);
         ensure(follow_one_another(ranges), Section::Segments, OVERLAP)?;
         let ranges = blocks.iter().map(|[_, _, first, end]| [*first, *end]);
         ensure(follow_one_another(ranges), Section::Blocks, OVERLAP)?;
         let steps = self.words(Section::Steps);
         let in_order = |[first, end]: &[u32; 2]| {
             let segments = segments.get(*first as usize..*end as usize).unwrap_or_default();
-            let (Some([_, first, _]), Some([_, _, end])) = (segments.first(), segments.last())
+            let (Some([_, first, ..]), Some([_, _, end, _])) = (segments.first(), segments.last())
             else {
                 return true;
             };
@@ -197,16 +207,26 @@ impl Check<'_> {
                     counts.port_ranges,
                 )
             });
-            rule.flags_are_known()
-                && lists
+            let extra = rule.extra();
+            lists
+                && (extra == NONE || below(extra, counts.extras))
                 && rule
                     .match_sets()
                     .as_flattened()
                     .iter()
                     .all(|set| *set == NONE || below(*set, sets))
-                && below(rule.text(), counts.strings)
         };
         ensure(self.table(Section::Rules).iter().all(fits), Section::Rules, OUTSIDE)?;
+        let fits =
+            |sets_asked: &Extras| sets_asked.iter().all(|set| *set == NONE || below(*set, sets));
+        ensure(self.table(Section::Extras).iter().all(fits), Section::Extras, OUTSIDE)?;
+        let texts = self.words(Section::RuleTexts);
+        ensure(
+            texts.len() == counts.rules && texts.iter().all(|text| below(*text, counts.strings)),
+            Section::RuleTexts,
+            "does not have a text for each rule",
+        )?;
+        self.numbers()?;
         let fits = |range: &u32| range >> 16 <= range & 0xffff;
         ensure(
             self.words(Section::PortRanges).iter().all(fits),
@@ -215,19 +235,47 @@ impl Check<'_> {
         )
     }
 
-    fn names(&self, counts: &Counts) -> Result<(), ImageError> {
-        let fits = |[name, denies]: &[u32; 2]| below(*name, counts.strings) && *denies < 2;
-        ensure(self.table(Section::Tiers).iter().all(fits), Section::Tiers, OUTSIDE)?;
-        let block = |block: u32| block == NONE || below(block, counts.blocks);
-        let fits = |[name, tier, ingress, egress]: &[u32; 4]| {
+    /// Rows of a block stand in the order of the rules they belong to, so that a rule is found by its number.
+    fn numbers(&self) -> Result<(), ImageError> {
+        let rules = self.table::<RULE_WORDS>(Section::Rules);
+        let number = |words: &[u32; RULE_WORDS]| RuleWords(*words).number();
+        let in_order = |[_, _, first, end]: &[u32; 4]| {
+            let rows = rules.get(*first as usize..*end as usize).unwrap_or_default();
+            rows.is_sorted_by_key(number)
+        };
+        let blocks = self.table(Section::Blocks);
+        ensure(blocks.iter().all(in_order), Section::Rules, "are out of order in a block")
+    }
+
+    fn interfaces(&self, counts: &Counts) -> Result<(), ImageError> {
+        const FLAGS: u32 = INTERFACE_GOVERNED | INTERFACE_FORWARD | INTERFACE_FORWARD_PENDING;
+        let rows = self.table::<INTERFACE_WORDS>(Section::Interfaces);
+        let fits = |[name, endpoint, flags, programs @ ..]: &[u32; INTERFACE_WORDS]| {
             below(*name, counts.strings)
+                && (*endpoint == NONE || below(*endpoint, counts.strings))
+                && flags & !FLAGS == 0
+                && programs.iter().all(|program| below(*program, counts.programs))
+        };
+        ensure(!rows.is_empty() && rows.iter().all(fits), Section::Interfaces, OUTSIDE)
+    }
+
+    fn names(&self, counts: &Counts) -> Result<(), ImageError> {
+        let fits = |name: &u32| below(*name, counts.strings);
+        ensure(self.words(Section::Tiers).iter().all(fits), Section::Tiers, OUTSIDE)?;
+        let block = |block: u32| block == NONE || below(block, counts.blocks);
+        let string_or_none = |text: &u32| *text == NONE || below(*text, counts.strings);
+        let fits = |[name, tier, ingress, egress, kind, namespace]: &[u32; 6]| {
+            below(*name, counts.strings)
+                && below(*kind, counts.strings)
+                && string_or_none(namespace)
                 && below(*tier, counts.tiers)
                 && block(*ingress)
                 && block(*egress)
         };
         ensure(self.table(Section::Policies).iter().all(fits), Section::Policies, OUTSIDE)?;
-        let fits = |[kind, name, first, end]: &[u32; 4]| {
+        let fits = |[kind, name, first, end, namespace]: &[u32; 5]| {
             below(*kind, ObjectKind::ALL.len())
+                && string_or_none(namespace)
                 && below(*name, counts.strings)
                 && is_range([*first, *end], counts.labels)
         };

@@ -1,14 +1,16 @@
 //! The tables of an image, and the two things asked of them: a decision, and names.
 
 mod classes;
+mod decide;
 
 use std::net::IpAddr;
 
 pub(crate) use self::classes::ClassTier;
-use super::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, Layout, NONE, Section};
-use super::rule::{Candidate, RULE_WORDS, RuleWords, direction_word};
-use super::trace::{Observer, Silent};
-use crate::decision::{Checkpoint, Decision, Direction, Half, Reason, RuleRef, Verdict};
+pub(crate) use self::decide::Plane;
+use super::layout::{CLASS_WORDS, FLAG_STAGED, INTERFACE_WORDS, Layout, NONE, Section};
+use super::rule::{RULE_WORDS, RuleTables, RuleWords, direction_word};
+use super::trace::Silent;
+use crate::decision::{Decision, Direction, Half, Reason, RuleRef, Verdict};
 use crate::packet::{Crossing, PacketKey};
 use crate::resource::{Action, ObjectKind};
 
@@ -23,17 +25,19 @@ pub struct View<'a> {
     v6_starts: &'a [[u64; 2]],
     v6_classes: &'a [u32],
     v6_names: &'a [u32],
-    classes: &'a [[u32; 3]],
+    classes: &'a [[u32; CLASS_WORDS]],
     class_sets: &'a [u64],
     programs: &'a [[u32; 2]],
-    segments: &'a [[u32; 3]],
+    segments: &'a [[u32; 4]],
     steps: &'a [u32],
     blocks: &'a [[u32; 4]],
     rules: &'a [[u32; RULE_WORDS]],
-    port_ranges: &'a [u32],
-    tiers: &'a [[u32; 2]],
-    policies: &'a [[u32; 4]],
-    objects: &'a [[u32; 4]],
+    rule_texts: &'a [u32],
+    rule_tables: RuleTables<'a>,
+    tiers: &'a [u32],
+    policies: &'a [[u32; 6]],
+    interfaces: &'a [[u32; INTERFACE_WORDS]],
+    objects: &'a [[u32; 5]],
     labels: &'a [[u32; 2]],
     string_ends: &'a [u32],
     text: &'a [u8],
@@ -44,6 +48,10 @@ pub struct View<'a> {
 pub struct RuleInfo<'a> {
     /// Its tier.
     pub tier: &'a str,
+    /// The resource kind of its policy: `GlobalNetworkPolicy`, `StagedNetworkPolicy`, `Profile`.
+    pub kind: &'a str,
+    /// The namespace of its policy, if that has one.
+    pub namespace: Option<&'a str>,
     /// Its policy.
     pub policy: &'a str,
     /// Which of the policy's rule lists.
@@ -61,6 +69,8 @@ pub struct RuleInfo<'a> {
 pub struct ObjectInfo<'a> {
     /// The resource kind.
     pub kind: ObjectKind,
+    /// The resource's namespace, if it has one.
+    pub namespace: Option<&'a str>,
     /// The resource name.
     pub name: &'a str,
     labels: &'a [[u32; 2]],
@@ -93,9 +103,14 @@ impl<'a> View<'a> {
             steps: layout.table(bytes, Section::Steps),
             blocks: layout.table(bytes, Section::Blocks),
             rules: layout.table(bytes, Section::Rules),
-            port_ranges: layout.table(bytes, Section::PortRanges),
+            rule_texts: layout.table(bytes, Section::RuleTexts),
+            rule_tables: RuleTables {
+                port_ranges: layout.table(bytes, Section::PortRanges),
+                extras: layout.table(bytes, Section::Extras),
+            },
             tiers: layout.table(bytes, Section::Tiers),
             policies: layout.table(bytes, Section::Policies),
+            interfaces: layout.table(bytes, Section::Interfaces),
             objects: layout.table(bytes, Section::Objects),
             labels: layout.table(bytes, Section::Labels),
             string_ends: layout.table(bytes, Section::StringEnds),
@@ -105,106 +120,18 @@ impl<'a> View<'a> {
 
     /// Decides one packet. Cannot fail: what is in doubt is denied.
     pub fn classify(&self, packet: &PacketKey, crossing: Crossing) -> Decision {
-        self.decide(packet, crossing, &mut Silent)
+        self.decide(packet, crossing, Plane::Enforced, &mut Silent)
     }
 
-    /// The one evaluation, which `classify` runs silently and `trace` with a listener.
-    pub(super) fn decide<O: Observer>(
-        &self,
-        packet: &PacketKey,
-        crossing: Crossing,
-        observer: &mut O,
-    ) -> Decision {
-        let source = self.class_of(packet.src);
-        let destination = self.class_of(packet.dst);
-        let candidate = Candidate {
-            packet,
-            source_sets: self.sets_of(source),
-            destination_sets: self.sets_of(destination),
-        };
-        let mut decision = Decision::NOTHING_APPLIES;
-        if crossing.from.is_inside() {
-            let half = self.half(Checkpoint::Egress, source, candidate, observer);
-            decision.egress = Some(half);
-            if half.verdict == Verdict::Deny {
-                return decision;
-            }
-        }
-        if crossing.to.is_inside() {
-            decision.ingress =
-                Some(self.half(Checkpoint::Ingress, destination, candidate, observer));
-        }
-        decision
+    /// What would become of the packet if every staged policy had been applied.
+    pub fn classify_pending(&self, packet: &PacketKey, crossing: Crossing) -> Decision {
+        self.decide(packet, crossing, Plane::Pending, &mut Silent)
     }
 
-    /// Evaluates one direction of what is protected: tiers, policies, rules, in order.
-    fn half<O: Observer>(
-        &self,
-        at: Checkpoint,
-        class: u32,
-        candidate: Candidate<'_>,
-        observer: &mut O,
-    ) -> Half {
-        observer.checkpoint(at);
-        let [covered, ingress, egress] =
-            self.classes.get(class as usize).copied().unwrap_or_default();
-        let program = if at == Checkpoint::Ingress { ingress } else { egress };
-        if covered == 0 {
-            return self.default_half(Reason::Uncovered, FLAG_ALLOW_UNCOVERED);
-        }
-        let program = self.programs.get(program as usize).copied().unwrap_or_default();
-        let segments = range(self.segments, program);
-        if segments.is_empty() {
-            return self.default_half(Reason::Unselected, FLAG_ALLOW_UNSELECTED);
-        }
-        let mut logged = None;
-        for [tier, first, end] in segments {
-            observer.tier(*tier);
-            let steps = range(self.steps, [*first, *end]);
-            if let Some((verdict, reason)) =
-                self.tier(*tier, steps, candidate, &mut logged, observer)
-            {
-                return Half { verdict, reason, logged };
-            }
-        }
-        Half { verdict: Verdict::Deny, reason: Reason::NoTierDecided, logged }
-    }
-
-    /// `None` when the tier leaves the packet to the next one.
-    fn tier<O: Observer>(
-        &self,
-        tier: u32,
-        steps: &[u32],
-        candidate: Candidate<'_>,
-        logged: &mut Option<RuleRef>,
-        observer: &mut O,
-    ) -> Option<(Verdict, Reason)> {
-        for step in steps {
-            let Some([policy, direction, first, end]) = self.blocks.get(*step as usize).copied()
-            else {
-                continue;
-            };
-            observer.policy(policy);
-            let direction = if direction == 0 { Direction::Egress } else { Direction::Ingress };
-            for (index, words) in range(self.rules, [first, end]).iter().enumerate() {
-                let words = RuleWords(*words);
-                let mismatch = words.mismatch(candidate, self.port_ranges);
-                let rule =
-                    RuleRef { policy, direction, rule: u32::try_from(index).unwrap_or(NONE) };
-                observer.rule(rule, mismatch);
-                if mismatch.is_some() {
-                    continue;
-                }
-                match words.action() {
-                    Action::Allow => return Some((Verdict::Allow, Reason::Rule(rule))),
-                    Action::Deny => return Some((Verdict::Deny, Reason::Rule(rule))),
-                    Action::Log => *logged = logged.or(Some(rule)),
-                    Action::Pass => return None,
-                }
-            }
-        }
-        let denies = self.tiers.get(tier as usize).is_none_or(|[_, denies]| *denies != 0);
-        denies.then_some((Verdict::Deny, Reason::EndOfTier(tier)))
+    /// Whether any policy is staged: else `classify_pending` says what `classify` says.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.flags & FLAG_STAGED != 0
     }
 
     fn default_half(&self, reason: Reason, allowing_flag: u32) -> Half {
@@ -246,25 +173,32 @@ impl<'a> View<'a> {
     /// The rule behind a reference; `None` when this image has no such rule.
     #[must_use]
     pub fn rule(&self, rule: RuleRef) -> Option<RuleInfo<'a>> {
-        let [name, tier, ingress, egress] = self.policies.get(rule.policy as usize).copied()?;
+        let [name, tier, ingress, egress, kind, namespace] =
+            self.policies.get(rule.policy as usize).copied()?;
         let block = if rule.direction == Direction::Ingress { ingress } else { egress };
         let [_, direction, first, end] = self.blocks.get(block as usize).copied()?;
         let rules = range(self.rules, [first, end]);
-        let words = RuleWords(*rules.get(rule.rule as usize)?);
-        (direction == direction_word(rule.direction)).then_some(RuleInfo {
+        // Rows of one rule stand together, and a rule has at least one.
+        let row = rules.partition_point(|words| RuleWords(*words).number() < rule.rule);
+        let words = RuleWords(*rules.get(row)?);
+        let is_it = words.number() == rule.rule && direction == direction_word(rule.direction);
+        let text = *self.rule_texts.get(first as usize + row)?;
+        is_it.then_some(RuleInfo {
             tier: self.tier_name(tier)?,
+            kind: self.string(kind),
+            namespace: self.optional_string(namespace),
             policy: self.string(name),
             direction: rule.direction,
             rule: rule.rule,
             action: words.action(),
-            text: self.string(words.text()),
+            text: self.string(text),
         })
     }
 
     /// The name of a tier, by its number in a decision.
     #[must_use]
     pub fn tier_name(&self, tier: u32) -> Option<&'a str> {
-        self.tiers.get(tier as usize).map(|[name, _]| self.string(*name))
+        self.tiers.get(tier as usize).map(|name| self.string(*name))
     }
 
     /// The name of a policy, by its number in a decision.
@@ -284,6 +218,10 @@ impl<'a> View<'a> {
             rules: self.rules.len(),
             objects: self.objects.len(),
         }
+    }
+
+    fn optional_string(&self, index: u32) -> Option<&'a str> {
+        (index != NONE).then(|| self.string(index))
     }
 
     fn string(&self, index: u32) -> &'a str {

@@ -6,22 +6,24 @@ use ipnet::IpNet;
 
 use crate::label::Labels;
 use crate::packet::{IpVersion, PacketKey, Transport, protocol};
-use crate::resource::{IcmpMatch, Peer, PolicySet, PortRange, Rule};
-use crate::selector::{Expr, Selector};
+use crate::resource::{IcmpMatch, Peer, PolicySet, Rule};
+use crate::selector::Expr;
+
+use super::ports;
 
 /// Whether every field of the rule that is present matches the packet.
 pub(super) fn rule_matches(set: &PolicySet, packet: &PacketKey, rule: &Rule) -> bool {
-    let (src_port, dst_port) = match packet.transport {
-        Transport::Ports { src, dst } => (Some(src), Some(dst)),
-        Transport::Icmp { .. } | Transport::Opaque => (None, None),
-    };
     family_matches(packet.version(), rule)
         && rule.protocol.is_none_or(|protocol| packet.protocol == protocol)
         && rule.not_protocol.is_none_or(|protocol| packet.protocol != protocol)
         && rule.icmp.is_none_or(|icmp| icmp_matches(packet.transport, icmp))
         && rule.not_icmp.is_none_or(|icmp| !icmp_matches(packet.transport, icmp))
-        && peer_matches(set, packet.src, src_port, &rule.source)
-        && peer_matches(set, packet.dst, dst_port, &rule.destination)
+        && nets_match(packet.src, &rule.source)
+        && nets_match(packet.dst, &rule.destination)
+        && selectors_match(set, packet.src, &rule.source)
+        && selectors_match(set, packet.dst, &rule.destination)
+        && ports::ports_match(set, packet, rule)
+        && ports::services_match(set, packet, rule)
 }
 
 /// A rule is about one family when it says so, by `ipVersion`, else by its ICMP protocol, and by the nets it names.
@@ -51,12 +53,6 @@ fn icmp_matches(transport: Transport, icmp: IcmpMatch) -> bool {
     }
 }
 
-fn peer_matches(set: &PolicySet, address: IpAddr, port: Option<u16>, peer: &Peer) -> bool {
-    nets_match(address, peer)
-        && selectors_match(set, address, peer.selector.as_ref(), peer.not_selector.as_ref())
-        && ports_match(port, peer)
-}
-
 /// In one of `nets`, in none of `not_nets`.
 fn nets_match(address: IpAddr, peer: &Peer) -> bool {
     let inside = |list: &[IpNet]| list.iter().any(|net| net.contains(&address));
@@ -65,15 +61,10 @@ fn nets_match(address: IpAddr, peer: &Peer) -> bool {
 
 /// Each object that covers the address is asked alone, with its own labels; an address that none covers is like nobody,
 /// so only a negation alone matches it.
-fn selectors_match(
-    set: &PolicySet,
-    address: IpAddr,
-    selector: Option<&Selector>,
-    not_selector: Option<&Selector>,
-) -> bool {
+fn selectors_match(set: &PolicySet, address: IpAddr, peer: &Peer) -> bool {
     let labels: Vec<&Labels> =
         super::covering(set, address).into_iter().map(|object| &object.labels).collect();
-    match (selector, not_selector) {
+    match (&peer.selector, &peer.not_selector) {
         (None, None) => true,
         (Some(yes), None) => labels.iter().any(|labels| selects(yes.expr(), labels)),
         (None, Some(no)) => !labels.iter().any(|labels| selects(no.expr(), labels)),
@@ -81,16 +72,6 @@ fn selectors_match(
             labels.iter().any(|labels| selects(yes.expr(), labels) && !selects(no.expr(), labels))
         }
     }
-}
-
-/// In one of `ports`, in none of `not_ports`. A rule about ports is only about packets that have ports.
-fn ports_match(port: Option<u16>, peer: &Peer) -> bool {
-    if peer.ports.is_empty() && peer.not_ports.is_empty() {
-        return true;
-    }
-    let Some(port) = port else { return false };
-    let inside = |list: &[PortRange]| list.iter().any(|r| r.first <= port && port <= r.last);
-    (peer.ports.is_empty() || inside(&peer.ports)) && !inside(&peer.not_ports)
 }
 
 /// Whether an object with these labels is selected.

@@ -8,7 +8,7 @@ use super::region::Region;
 use super::{Limits, TooLarge, rule};
 use crate::decision::{Checkpoint, Decision, Reason, Verdict};
 use crate::image::rule::RuleWords;
-use crate::image::{ClassTier, View};
+use crate::image::{ClassTier, Plane, View};
 use crate::packet::{Crossing, IpVersion};
 use crate::resource::Action;
 
@@ -109,13 +109,15 @@ impl<'a> Partitions<'a> {
         classes: [u32; 2],
         crossing: Crossing,
     ) -> Result<Rc<Partition>, TooLarge> {
-        let egress = match crossing.from.is_inside() {
-            true => Some(self.half(version, classes, Checkpoint::Egress)?),
-            false => None,
+        let egress = if crossing.from.is_inside() {
+            Some(self.half(version, classes, Checkpoint::Egress)?)
+        } else {
+            None
         };
-        let ingress = match crossing.to.is_inside() {
-            true => Some(self.half(version, classes, Checkpoint::Ingress)?),
-            false => None,
+        let ingress = if crossing.to.is_inside() {
+            Some(self.half(version, classes, Checkpoint::Ingress)?)
+        } else {
+            None
         };
         let number = |half: &Option<Rc<Half>>| half.as_ref().map(|half| half.number);
         let key = (version, number(&egress), number(&ingress));
@@ -136,7 +138,7 @@ impl<'a> Partitions<'a> {
         at: Checkpoint,
     ) -> Result<Rc<Half>, TooLarge> {
         let protected = if at == Checkpoint::Ingress { destination } else { source };
-        let (key, tiers) = match self.view.program(protected, at.direction()) {
+        let (key, tiers) = match self.view.program(protected, at.direction(), Plane::Enforced) {
             Err((verdict, reason)) => {
                 (HalfKey::Settled(version, at, verdict, reason), Rc::default())
             }

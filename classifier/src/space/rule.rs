@@ -7,17 +7,23 @@ use crate::image::rule::{PortList, RuleWords};
 
 /// The packets that a rule matches when its family and its addresses fit.
 pub(super) fn packets(view: &View<'_>, rule: &RuleWords) -> Region {
-    let [protocol, not_protocol] = rule.protocols();
+    let [protocol, unwanted @ ..] = rule.protocols();
     let mut packets = with_ports(view, rule, protocol);
     packets.join(with_icmp(rule, protocol));
     if !asks_for_ports(rule) && rule.icmp()[0].is_none() {
         packets.join(brick(Form::Opaque, protocol, Span::NOTHING, Span::NOTHING));
     }
-    let Some(not_protocol) = not_protocol else { return packets };
-    let mut hole = brick(Form::Ports, Some(not_protocol), Span::PORTS, Span::PORTS);
-    hole.join(brick(Form::Icmp, Some(not_protocol), Span::BYTES, Span::BYTES));
-    hole.join(brick(Form::Opaque, Some(not_protocol), Span::NOTHING, Span::NOTHING));
-    packets.without(&hole)
+    for protocol in unwanted.into_iter().flatten() {
+        packets = packets.without(&of_protocol(protocol));
+    }
+    packets
+}
+
+fn of_protocol(protocol: u8) -> Region {
+    let mut packets = brick(Form::Ports, Some(protocol), Span::PORTS, Span::PORTS);
+    packets.join(brick(Form::Icmp, Some(protocol), Span::BYTES, Span::BYTES));
+    packets.join(brick(Form::Opaque, Some(protocol), Span::NOTHING, Span::NOTHING));
+    packets
 }
 
 fn asks_for_ports(rule: &RuleWords) -> bool {

@@ -211,10 +211,11 @@ fn settled(set: &PolicySet, half: Half) -> Settled {
         Reason::Rule(_) => Settled::Rule(half.verdict),
         Reason::EndOfTier(tier) if (tier as usize) < set.tiers.len() => Settled::EndOfTier,
         Reason::EndOfTier(_) => Settled::EndOfMissingTier,
-        Reason::NoTierDecided => Settled::NoTierDecided,
+        Reason::NoTierDecided | Reason::NoForwardPolicy | Reason::NoProfile => {
+            Settled::NoTierDecided
+        }
         Reason::Unselected => Settled::Unselected(half.verdict),
         Reason::Uncovered => Settled::Uncovered(half.verdict),
-        Reason::NoForwardPolicy | Reason::NoProfile => Settled::NoTierDecided,
     }
 }
 

@@ -86,13 +86,13 @@ pub(crate) fn policy_set(rng: &mut Rng) -> PolicySet {
     names.extend((names.len()..size.policies).map(|number| format!("q{number}")));
     rng.shuffle(&mut names);
     names.truncate(rng.usize(..=size.policies));
-    let policies = names.into_iter().map(|name| policy(rng, name, &tiers, size)).collect();
+    let policies = names.iter().map(|name| policy(rng, name, &tiers, size)).collect();
     let objects = (0..rng.usize(..=size.objects)).map(|number| object(rng, number)).collect();
     let defaults = Defaults { allow_unselected: rng.bool(), allow_uncovered: rng.bool() };
     PolicySet { tiers, policies, objects, defaults, ..PolicySet::new() }
 }
 
-fn policy(rng: &mut Rng, name: String, tiers: &[Tier], size: Size) -> Policy {
+fn policy(rng: &mut Rng, name: &str, tiers: &[Tier], size: Size) -> Policy {
     let tier = match rng.choice(tiers) {
         Some(tier) if rng.u8(..10) < 8 => tier.name.clone(),
         _ => pick(rng, &MISSING_TIERS).to_owned(),
@@ -105,7 +105,7 @@ fn policy(rng: &mut Rng, name: String, tiers: &[Tier], size: Size) -> Policy {
         applies_egress: rng.u8(..4) > 0,
         ingress: rules(rng, size),
         egress: rules(rng, size),
-        ..Policy::new(&name)
+        ..Policy::new(name)
     }
 }
 

@@ -1,8 +1,7 @@
 //! What the exact questions ask of an image: classes, pieces and programs instead of single packets.
 
 use super::{ObjectInfo, View, halves_joined, range};
-use crate::decision::{Direction, Reason, RuleRef, Verdict};
-use crate::image::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, NONE};
+use crate::decision::{Direction, RuleRef};
 use crate::image::rule::{PortList, RuleWords};
 use crate::packet::IpVersion;
 use crate::resource::ObjectKind;
@@ -36,10 +35,11 @@ impl<'a> View<'a> {
 
     /// The object at a position of the table that `pieces` points into.
     pub(crate) fn object(&self, object: u32) -> Option<ObjectInfo<'a>> {
-        let [kind, name, first, end] = self.objects.get(object as usize).copied()?;
+        let [kind, name, first, end, namespace] = self.objects.get(object as usize).copied()?;
+        let namespace = self.optional_string(namespace);
         let kind = *ObjectKind::ALL.get(kind as usize)?;
         let labels = range(self.labels, [first, end]);
-        Some(ObjectInfo { kind, name: self.string(name), labels, view: *self })
+        Some(ObjectInfo { kind, namespace, name: self.string(name), labels, view: *self })
     }
 
     /// Whether no object covers the class's addresses and no rule names them.
@@ -48,32 +48,12 @@ impl<'a> View<'a> {
             && self.sets_of(class).iter().all(|word| *word == 0)
     }
 
-    /// The number of the program that judges packets of the class in the direction, or, where none does, the answer.
-    pub(crate) fn program(
-        &self,
-        class: u32,
-        direction: Direction,
-    ) -> Result<u32, (Verdict, Reason)> {
-        let [covered, ingress, egress] =
-            self.classes.get(class as usize).copied().unwrap_or_default();
-        let half = match covered {
-            0 => self.default_half(Reason::Uncovered, FLAG_ALLOW_UNCOVERED),
-            _ => self.default_half(Reason::Unselected, FLAG_ALLOW_UNSELECTED),
-        };
-        let program = if direction == Direction::Ingress { ingress } else { egress };
-        let segments = self.programs.get(program as usize).copied().unwrap_or_default();
-        if covered == 0 || range(self.segments, segments).is_empty() {
-            return Err((half.verdict, half.reason));
-        }
-        Ok(program)
-    }
-
     /// The tiers of a program with their rules, in the order in which `classify` walks them.
     pub(crate) fn tiers_of(&self, program: u32) -> Vec<ClassTier> {
         let segments = self.programs.get(program as usize).copied().unwrap_or_default();
-        let tier = |[tier, first, end]: &[u32; 3]| ClassTier {
+        let tier = |[tier, first, end, denies]: &[u32; 4]| ClassTier {
             tier: *tier,
-            denies: self.tiers.get(*tier as usize).is_none_or(|[_, denies]| *denies != 0),
+            denies: *denies != 0,
             rules: range(self.steps, [*first, *end]).iter().flat_map(|s| self.block(*s)).collect(),
         };
         range(self.segments, segments).iter().map(tier).collect()
@@ -83,24 +63,23 @@ impl<'a> View<'a> {
         let block = self.blocks.get(step as usize).copied();
         let Some([policy, direction, first, end]) = block else { return Vec::new() };
         let direction = if direction == 0 { Direction::Egress } else { Direction::Ingress };
-        let rules = range(self.rules, [first, end]).iter().enumerate();
-        let rule = |(index, words): (usize, &_)| {
-            let rule = u32::try_from(index).unwrap_or(NONE);
-            (RuleRef { policy, direction, rule }, RuleWords(*words))
+        let rule = |words: &_| {
+            let words = RuleWords(*words);
+            (RuleRef { policy, direction, rule: words.number() }, words)
         };
-        rules.map(rule).collect()
+        range(self.rules, [first, end]).iter().map(rule).collect()
     }
 
     /// Whether what the rule asks of addresses is true of every packet from the one class to the other.
     pub(crate) fn admits(&self, rule: &RuleWords, source: u32, destination: u32) -> bool {
-        rule.admits_addresses(self.sets_of(source), self.sets_of(destination))
+        rule.admits_addresses(self.sets_of(source), self.sets_of(destination), self.rule_tables)
     }
 
     /// The port ranges of a list, first and last.
     pub(crate) fn ports(&self, list: PortList) -> impl Iterator<Item = (u16, u16)> + use<'a> {
         let end = list.first.saturating_add(list.count.into());
         let half = |word: u32| u16::try_from(word & 0xffff).unwrap_or(u16::MAX);
-        let ranges = range(self.port_ranges, [list.first, end]);
+        let ranges = range(self.rule_tables.port_ranges, [list.first, end]);
         ranges.iter().map(move |range| (half(range >> 16), half(*range)))
     }
 }

@@ -1,8 +1,14 @@
 //! The policy model as claims, each for IPv4 and IPv6 where a family is in question.
 
+mod gateway;
+mod governing;
 mod matching;
+mod named_ports;
 mod order;
 mod protection;
+mod services;
+mod staged;
+mod transit;
 
 use std::net::IpAddr;
 
@@ -10,10 +16,10 @@ use ipnet::IpNet;
 
 use super::evaluate;
 use crate::decision::{Decision, Direction, Half, Reason, RuleRef, Verdict};
-use crate::packet::{Crossing, IpVersion, PacketKey, Side, Transport, protocol};
+use crate::packet::{Crossing, IpVersion, PacketKey, Place, Side, Transport, protocol};
 use crate::resource::{
-    Action, IcmpMatch, Object, ObjectKind, Peer, Policy, PolicySet, PortRange, Rule, Tier,
-    TierAction,
+    Action, GatewayPort, Hook, IcmpMatch, InterfaceEndpoint, InterfaceMatch, Object, ObjectKind,
+    Peer, Policy, PolicySet, PortRange, Rule, Tier, TierAction,
 };
 use crate::selector::Selector;
 
@@ -21,6 +27,13 @@ const IN: Crossing = Crossing::sides(Side::Outside, Side::Inside);
 const OUT: Crossing = Crossing::sides(Side::Inside, Side::Outside);
 const ACROSS: Crossing = Crossing::sides(Side::Inside, Side::Inside);
 const AWAY: Crossing = Crossing::sides(Side::Outside, Side::Outside);
+
+/// Two ports of the gateway that face away from the protected things: nothing but endpoints is asked between them.
+const WAN0: Place = Place::Port { side: Side::Outside, number: Some(0) };
+const WAN1: Place = Place::Port { side: Side::Outside, number: Some(1) };
+const THROUGH: Crossing = Crossing { from: WAN0, to: WAN1 };
+const TO_GATEWAY: Crossing = Crossing { from: WAN0, to: Place::Gateway };
+const FROM_GATEWAY: Crossing = Crossing { from: Place::Gateway, to: WAN1 };
 
 /// The same places in one family.
 struct Lab {
@@ -87,6 +100,15 @@ impl Lab {
         }
     }
 
+    /// A set of a gateway with two ports, `h0` on the first and `h1` on the second.
+    fn gateway(&self, policies: impl IntoIterator<Item = Policy>) -> PolicySet {
+        PolicySet {
+            interfaces: vec![named("h0", "wan0"), named("h1", "wan1")],
+            ports: vec![gateway_port("wan0", &[]), gateway_port("wan1", &[])],
+            ..self.set(policies)
+        }
+    }
+
     /// Whether a rule like this one matches `packet` on its way to the server.
     fn matches(&self, packet: &PacketKey, change: impl FnOnce(&mut Rule)) -> bool {
         let mut rule = Rule::new(Action::Allow);
@@ -112,6 +134,47 @@ fn networks(texts: &[&str]) -> Vec<IpNet> {
 
 fn selector(text: &str) -> Selector {
     Selector::parse(text).unwrap()
+}
+
+/// An endpoint of the interface of that name, which policies find by `h`.
+fn named(name: &str, interface: &str) -> InterfaceEndpoint {
+    endpoint(name, InterfaceMatch::Name(interface.to_owned()))
+}
+
+fn endpoint(name: &str, interface: InterfaceMatch) -> InterfaceEndpoint {
+    let labels = [("h", name)].into_iter().collect();
+    InterfaceEndpoint { name: name.to_owned(), interface, labels, profiles: Vec::new() }
+}
+
+fn gateway_port(interface: &str, addresses: &[&str]) -> GatewayPort {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    GatewayPort { interface: interface.to_owned(), addresses }
+}
+
+/// The same policy, for an endpoint and at a hook.
+fn at(hook: Hook, endpoint: &str, policy: Policy) -> Policy {
+    Policy { hook, selector: selector(&format!("h == '{endpoint}'")), ..policy }
+}
+
+fn allow() -> Rule {
+    Rule::new(Action::Allow)
+}
+
+fn deny() -> Rule {
+    Rule::new(Action::Deny)
+}
+
+fn log() -> Rule {
+    Rule::new(Action::Log)
+}
+
+fn pass() -> Rule {
+    Rule::new(Action::Pass)
+}
+
+/// A rule that no TCP packet matches.
+fn other() -> Rule {
+    Rule { protocol: Some(protocol::UDP), ..Rule::new(Action::Allow) }
 }
 
 /// A policy of the default tier for what has `role == 'server'`, on packets towards it.
@@ -158,4 +221,13 @@ fn ingress_reason(set: &PolicySet, packet: &PacketKey) -> Reason {
 
 fn ingress_rule(policy: u32, rule: u32) -> Reason {
     Reason::Rule(RuleRef { policy, direction: Direction::Ingress, rule })
+}
+
+fn egress_rule(policy: u32, rule: u32) -> Reason {
+    Reason::Rule(RuleRef { policy, direction: Direction::Egress, rule })
+}
+
+/// What was said, and why, of each checkpoint that was asked: entry, egress, ingress, exit.
+fn reasons(decision: Decision) -> Vec<(Verdict, Reason)> {
+    decision.halves().map(|(_, half)| (half.verdict, half.reason)).collect()
 }

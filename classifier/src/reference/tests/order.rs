@@ -143,7 +143,6 @@ fn log_goes_on_and_the_first_is_kept_over_tiers() {
     let [lab, _] = labs();
     let mut unmatched = Rule::new(Action::Log);
     unmatched.protocol = Some(protocol::UDP);
-    let log = || Rule::new(Action::Log);
     let admin = Policy {
         tier: "kube-admin".to_owned(),
         ..ingress("admin", [unmatched, log(), log(), Rule::new(Action::Pass)])

@@ -3,14 +3,6 @@
 use super::*;
 use crate::resource::Defaults;
 
-fn allow() -> Rule {
-    Rule::new(Action::Allow)
-}
-
-fn deny() -> Rule {
-    Rule::new(Action::Deny)
-}
-
 fn back(packet: &PacketKey) -> PacketKey {
     PacketKey { src: packet.dst, dst: packet.src, ..*packet }
 }
@@ -43,8 +35,7 @@ fn from_inside_asks_egress_of_the_source_only() {
         let set = lab.set([ingress("p", [deny()]), egress("q", [allow()])]);
         let decision = evaluate(&set, &back(&lab.packet()), OUT);
         assert_eq!(decision.ingress, None);
-        let this = RuleRef { policy: 1, direction: Direction::Egress, rule: 0 };
-        assert_eq!(decision.egress.unwrap().reason, Reason::Rule(this));
+        assert_eq!(decision.egress.unwrap().reason, egress_rule(1, 0));
         assert_eq!(decision.verdict(), Verdict::Allow);
     }
 }
@@ -193,5 +184,47 @@ fn a_host_endpoint_is_protected_like_a_network_set() {
             object.kind = ObjectKind::HostEndpoint;
         }
         assert_eq!(ingress_reason(&set, &lab.packet()), ingress_rule(0, 0));
+    }
+}
+
+#[test]
+fn what_is_a_peer_only_is_not_protected() {
+    for lab in labs() {
+        let mut set = lab.set([ingress("p", [allow()])]);
+        set.objects[0].peer_only = true;
+        assert_eq!(ingress_reason(&set, &lab.packet()), Reason::Uncovered);
+        set.objects.push(object("site", &[("role", "building")], &[lab.site]));
+        assert_eq!(ingress_reason(&set, &lab.packet()), Reason::Unselected);
+        set.objects[2].labels.insert("role", "server");
+        assert_eq!(ingress_reason(&set, &lab.packet()), ingress_rule(0, 0));
+    }
+}
+
+#[test]
+fn what_is_a_peer_only_is_a_peer_as_anything_else() {
+    for lab in labs() {
+        let mut rule = allow();
+        rule.source.selector = Some(selector("role == 'client'"));
+        let mut set = lab.set([ingress("p", [rule])]);
+        set.objects[1].peer_only = true;
+        assert_eq!(ingress_reason(&set, &lab.packet()), ingress_rule(0, 0));
+        set.policies[0].ingress[0].source.selector = None;
+        set.policies[0].ingress[0].source.not_selector = Some(selector("role == 'client'"));
+        assert_eq!(ingress_reason(&set, &lab.packet()), Reason::EndOfTier(1));
+    }
+}
+
+#[test]
+fn policies_for_forwarded_traffic_protect_what_is_behind_and_the_earlier_hooks_do_not() {
+    for lab in labs() {
+        for (hook, expected) in [
+            (Hook::Normal, ingress_rule(0, 0)),
+            (Hook::Forward, ingress_rule(0, 0)),
+            (Hook::PreDnat, Reason::Unselected),
+            (Hook::Untracked, Reason::Unselected),
+        ] {
+            let set = lab.set([Policy { hook, ..ingress("p", [allow()]) }]);
+            assert_eq!(ingress_reason(&set, &lab.packet()), expected, "{hook:?}");
+        }
     }
 }

@@ -1,0 +1,275 @@
+//! The one evaluation, which `classify` runs silently and `trace` with a listener.
+
+use super::{View, range};
+use crate::decision::{Checkpoint, Decision, Direction, Half, Reason, RuleRef, Verdict};
+use crate::image::layout::{
+    FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, INTERFACE_FORWARD, INTERFACE_FORWARD_PENDING,
+    INTERFACE_GOVERNED, NONE,
+};
+use crate::image::rule::{Candidate, RuleWords};
+use crate::image::trace::Observer;
+use crate::packet::{Crossing, PacketKey, Place};
+use crate::resource::Action;
+
+/// Which of the two evaluations.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Plane {
+    /// What is in force.
+    Enforced,
+    /// As if every staged policy had been applied.
+    Pending,
+}
+
+/// What governs a port: whether policies about forwarded packets select it, and the programs of one plane.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) has_forward: bool,
+    pub(crate) ingress: EndpointPrograms,
+    pub(crate) egress: EndpointPrograms,
+}
+
+/// Numbers of the programs of one direction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndpointPrograms {
+    pub(crate) untracked: u32,
+    /// The empty one for egress.
+    pub(crate) pre_dnat: u32,
+    pub(crate) forward: u32,
+    /// Profiles included.
+    pub(crate) normal: u32,
+}
+
+/// One evaluation under way.
+struct Walk<'a, 'v, O> {
+    view: &'v View<'a>,
+    candidate: Candidate<'v>,
+    logged: Option<RuleRef>,
+    observer: &'v mut O,
+}
+
+impl View<'_> {
+    pub(in crate::image) fn decide<O: Observer>(
+        &self,
+        packet: &PacketKey,
+        crossing: Crossing,
+        plane: Plane,
+        observer: &mut O,
+    ) -> Decision {
+        let source = self.class_of(packet.src);
+        let destination = self.class_of(packet.dst);
+        let candidate = Candidate {
+            packet,
+            source_sets: self.sets_of(source),
+            destination_sets: self.sets_of(destination),
+        };
+        let mut walk = Walk { view: self, candidate, logged: None, observer };
+        let mut decision = Decision::NOTHING_APPLIES;
+        let Crossing { from, to } = crossing;
+        if let Some(endpoint) = self.endpoint(from, plane) {
+            let (half, untracked) = walk.at_interface(Checkpoint::Entry, endpoint, is_port(to));
+            decision.entry = Some(half);
+            decision.untracked = untracked;
+            if half.verdict == Verdict::Deny {
+                return decision;
+            }
+        }
+        if from.is_inside() {
+            let half = walk.of_class(Checkpoint::Egress, source, plane);
+            decision.egress = Some(half);
+            if half.verdict == Verdict::Deny {
+                return decision;
+            }
+        }
+        if to.is_inside() {
+            let half = walk.of_class(Checkpoint::Ingress, destination, plane);
+            decision.ingress = Some(half);
+            if half.verdict == Verdict::Deny {
+                return decision;
+            }
+        }
+        if let Some(endpoint) = self.endpoint(to, plane) {
+            let (half, untracked) = walk.at_interface(Checkpoint::Exit, endpoint, is_port(from));
+            decision.exit = Some(half);
+            decision.untracked |= untracked;
+        }
+        decision
+    }
+
+    /// What governs the port, if anything does.
+    pub(crate) fn endpoint(&self, place: Place, plane: Plane) -> Option<Endpoint> {
+        let Place::Port { number, .. } = place else { return None };
+        let [_, _, flags, programs @ ..] = self.interface(number)?;
+        if flags & INTERFACE_GOVERNED == 0 {
+            return None;
+        }
+        let (enforced, pending) = programs.split_at(7);
+        let (programs, forward) = match plane {
+            Plane::Enforced => (enforced, INTERFACE_FORWARD),
+            Plane::Pending => (pending, INTERFACE_FORWARD_PENDING),
+        };
+        let programs: [u32; 7] = programs.try_into().ok()?;
+        let [untracked_in, pre_dnat, forward_in, normal_in, untracked_out, forward_out, normal_out] =
+            programs;
+        Some(Endpoint {
+            has_forward: flags & forward != 0,
+            ingress: EndpointPrograms {
+                untracked: untracked_in,
+                pre_dnat,
+                forward: forward_in,
+                normal: normal_in,
+            },
+            egress: EndpointPrograms {
+                untracked: untracked_out,
+                pre_dnat: 0,
+                forward: forward_out,
+                normal: normal_out,
+            },
+        })
+    }
+}
+
+fn is_port(place: Place) -> bool {
+    matches!(place, Place::Port { .. })
+}
+
+impl<O: Observer> Walk<'_, '_, O> {
+    /// Entry or exit of a port that an endpoint governs. The second is whether a `doNotTrack` policy allowed.
+    fn at_interface(
+        &mut self,
+        at: Checkpoint,
+        endpoint: Endpoint,
+        forwarded: bool,
+    ) -> (Half, bool) {
+        self.begin(at);
+        let is_entry = at == Checkpoint::Entry;
+        let programs = if is_entry { endpoint.ingress } else { endpoint.egress };
+        // What is forwarded was asked for untracked policy when it entered.
+        if is_entry || !forwarded {
+            if let Some((verdict, reason)) = self.program(programs.untracked) {
+                return (self.half(verdict, reason), verdict == Verdict::Allow);
+            }
+            if let Some((verdict, reason)) = self.program(programs.pre_dnat) {
+                return (self.half(verdict, reason), false);
+            }
+        }
+        let (verdict, reason) = if forwarded {
+            let decided = endpoint.has_forward.then(|| self.program(programs.forward)).flatten();
+            decided.unwrap_or((Verdict::Allow, Reason::NoForwardPolicy))
+        } else {
+            self.program(programs.normal).unwrap_or((Verdict::Deny, Reason::NoProfile))
+        };
+        (self.half(verdict, reason), false)
+    }
+
+    /// What is behind the gateway, in one direction.
+    fn of_class(&mut self, at: Checkpoint, class: u32, plane: Plane) -> Half {
+        self.begin(at);
+        let view = self.view;
+        let program = match view.program(class, at.direction(), plane) {
+            Ok(program) => program,
+            Err((verdict, reason)) => return self.half(verdict, reason),
+        };
+        let decided = self.program(program);
+        let (verdict, reason) = decided.unwrap_or((Verdict::Deny, Reason::NoTierDecided));
+        self.half(verdict, reason)
+    }
+
+    fn begin(&mut self, at: Checkpoint) {
+        self.observer.checkpoint(at);
+        self.logged = None;
+    }
+
+    fn half(&self, verdict: Verdict, reason: Reason) -> Half {
+        Half { verdict, reason, logged: self.logged }
+    }
+
+    /// Tiers, policies, rules, in order; `None` when no tier decides.
+    fn program(&mut self, program: u32) -> Option<(Verdict, Reason)> {
+        let view = self.view;
+        let segments = view.programs.get(program as usize).copied().unwrap_or_default();
+        range(view.segments, segments).iter().find_map(|[tier, first, end, denies]| {
+            self.observer.tier(*tier);
+            self.tier(*tier, range(view.steps, [*first, *end]), *denies != 0)
+        })
+    }
+
+    /// `None` when the tier leaves the packet to the next one.
+    fn tier(&mut self, tier: u32, steps: &[u32], denies: bool) -> Option<(Verdict, Reason)> {
+        let view = self.view;
+        for step in steps {
+            let Some([policy, direction, first, end]) = view.blocks.get(*step as usize).copied()
+            else {
+                continue;
+            };
+            self.observer.policy(policy);
+            let direction = if direction == 0 { Direction::Egress } else { Direction::Ingress };
+            for words in range(view.rules, [first, end]) {
+                let words = RuleWords(*words);
+                let mismatch = words.mismatch(self.candidate, view.rule_tables);
+                let rule = RuleRef { policy, direction, rule: words.number() };
+                self.observer.rule(rule, mismatch);
+                if mismatch.is_some() {
+                    continue;
+                }
+                match words.action() {
+                    Action::Allow => return Some((Verdict::Allow, Reason::Rule(rule))),
+                    Action::Deny => return Some((Verdict::Deny, Reason::Rule(rule))),
+                    Action::Log => self.logged = self.logged.or(Some(rule)),
+                    Action::Pass => return None,
+                }
+            }
+        }
+        denies.then_some((Verdict::Deny, Reason::EndOfTier(tier)))
+    }
+}
+
+impl View<'_> {
+    /// The number of the program that judges packets of the class in the direction, or, where none does, the answer.
+    pub(crate) fn program(
+        &self,
+        class: u32,
+        direction: Direction,
+        plane: Plane,
+    ) -> Result<u32, (Verdict, Reason)> {
+        let [covered, ingress, egress, pending_ingress, pending_egress] =
+            self.classes.get(class as usize).copied().unwrap_or_default();
+        let program = match (plane, direction) {
+            (Plane::Enforced, Direction::Ingress) => ingress,
+            (Plane::Enforced, Direction::Egress) => egress,
+            (Plane::Pending, Direction::Ingress) => pending_ingress,
+            (Plane::Pending, Direction::Egress) => pending_egress,
+        };
+        let segments = self.programs.get(program as usize).copied().unwrap_or_default();
+        let half = if covered == 0 {
+            self.default_half(Reason::Uncovered, FLAG_ALLOW_UNCOVERED)
+        } else if range(self.segments, segments).is_empty() {
+            self.default_half(Reason::Unselected, FLAG_ALLOW_UNSELECTED)
+        } else {
+            return Ok(program);
+        };
+        Err((half.verdict, half.reason))
+    }
+
+    /// The row of a port; the last one is that of all ports without a row of their own.
+    fn interface(&self, number: Option<u16>) -> Option<[u32; super::INTERFACE_WORDS]> {
+        let (rest, own) = self.interfaces.split_last()?;
+        let own_row = number.and_then(|number| own.get(usize::from(number)));
+        Some(*own_row.unwrap_or(rest))
+    }
+
+    /// The position of a port in the policy set that this image was compiled from, by the name of its interface.
+    #[must_use]
+    pub fn port_number(&self, interface: &str) -> Option<u16> {
+        let (_, own) = self.interfaces.split_last()?;
+        let at = own.iter().position(|[name, ..]| self.string(*name) == interface)?;
+        u16::try_from(at).ok()
+    }
+
+    /// The name of the interface endpoint that governs a port, if one does.
+    #[must_use]
+    pub fn endpoint_name(&self, place: Place) -> Option<&str> {
+        let Place::Port { number, .. } = place else { return None };
+        let [_, name, ..] = self.interface(number)?;
+        (name != NONE).then(|| self.string(name))
+    }
+}
