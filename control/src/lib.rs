@@ -10,6 +10,7 @@ mod files;
 pub mod flowlog;
 pub mod images;
 pub mod inventory;
+mod kubernetes;
 mod lists;
 pub mod publish;
 pub mod reconcile;

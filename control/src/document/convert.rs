@@ -25,9 +25,14 @@ pub(crate) struct Converted {
 /// Writes the document in another language.
 ///
 /// # Errors
-/// The findings of a document that is refused.
+/// The findings of a document that is refused, or holds what would be lost.
 pub(crate) fn convert(source: &Arc<Source>, to: Dialect) -> Result<Converted, Vec<Diagnostic>> {
     let resources = checked(source)?;
+    let lost: Vec<Diagnostic> =
+        resources.iter().filter_map(|resource| lost(resource, source)).collect();
+    if !lost.is_empty() {
+        return Err(lost);
+    }
     let has_list = |resource: &Item| matches!(&resource.node.value, Value::Table(table) if table.entry("list").is_some());
     Ok(Converted {
         text: write::document(&resources, to),
@@ -86,6 +91,18 @@ fn checked(source: &Arc<Source>) -> Result<Vec<Item>, Vec<Diagnostic>> {
         return Err(findings);
     }
     items(source, &mut Reader::new(source))
+}
+
+/// Things that a cluster made hold much that is passed over when they are read: it could not be written again, neither as
+/// what another tool takes for such a thing nor without loss.
+fn lost(resource: &Item, source: &Arc<Source>) -> Option<Diagnostic> {
+    let form = resource.kind.form();
+    form.picked?;
+    let finding =
+        Diagnostic::error("kind.unconverted", format!("`{}` cannot be converted", form.name))
+            .at(source.place(resource.node.span.clone()), "holds more than is read of it here")
+            .help("move it to a document of its own, and keep that as it is");
+    Some(finding)
 }
 
 fn selectors(node: &Node, found: &mut impl FnMut(&Node, &Text)) {

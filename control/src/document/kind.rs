@@ -2,6 +2,7 @@
 
 use super::reader::Thing;
 use super::resource::ENVELOPE;
+use crate::kubernetes::{ENDPOINT_SLICE, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT};
 
 /// A kind that a document can hold. Keys of resources are in this order.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -62,6 +63,9 @@ pub(crate) struct Form {
     pub(crate) envelope: &'static Thing,
     /// Fields at the top that are the resource's own, beside `metadata` and `spec`.
     pub(crate) top_fields: &'static [&'static str],
+    /// What is read of a thing that a cluster made: the fields of this, wherever in the resource they stand. The rest is
+    /// passed over, since a cluster keeps much there that no policy asks for.
+    pub(crate) picked: Option<&'static Thing>,
     /// How messages call several of them.
     pub(crate) several: &'static str,
 }
@@ -108,8 +112,39 @@ const fn calico(
         has_namespace,
         envelope,
         top_fields: &[],
+        picked: None,
         several,
     }
+}
+
+/// A policy that Kubernetes has beside Calico's.
+const fn kubernetes(
+    kind: Kind,
+    name: &'static str,
+    plural: &'static str,
+    several: &'static str,
+    api_versions: &'static [&'static str],
+) -> Form {
+    let has_namespace = matches!(kind, Kind::KubernetesNetworkPolicy);
+    Form { api_versions, ..calico(kind, name, plural, several, has_namespace) }
+}
+
+/// A thing of a cluster that has labels or addresses.
+const fn identity(
+    kind: Kind,
+    name: &'static str,
+    plural: &'static str,
+    several: &'static str,
+    picked: &'static Thing,
+) -> Form {
+    let api_versions: &[&str] = if matches!(kind, Kind::EndpointSlice) {
+        &["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"]
+    } else {
+        &["v1"]
+    };
+    let has_namespace = !matches!(kind, Kind::Namespace);
+    let form = calico(kind, name, plural, several, has_namespace);
+    Form { api_versions, picked: Some(picked), ..form }
 }
 
 static FORMS: &[Form] = &[
@@ -129,6 +164,58 @@ static FORMS: &[Form] = &[
         "globalNetworkPolicies",
         "global network policies",
         false,
+    ),
+    kubernetes(
+        Kind::KubernetesNetworkPolicy,
+        "NetworkPolicy",
+        "kubernetesNetworkPolicies",
+        "Kubernetes network policies",
+        &["networking.k8s.io/v1"],
+    ),
+    kubernetes(
+        Kind::ClusterNetworkPolicy,
+        "ClusterNetworkPolicy",
+        "clusterNetworkPolicies",
+        "cluster network policies",
+        &["policy.networking.k8s.io/v1alpha2"],
+    ),
+    kubernetes(
+        Kind::AdminNetworkPolicy,
+        "AdminNetworkPolicy",
+        "adminNetworkPolicies",
+        "admin network policies",
+        &["policy.networking.k8s.io/v1alpha1"],
+    ),
+    kubernetes(
+        Kind::BaselineAdminNetworkPolicy,
+        "BaselineAdminNetworkPolicy",
+        "baselineAdminNetworkPolicies",
+        "baseline admin network policies",
+        &["policy.networking.k8s.io/v1alpha1"],
+    ),
+    calico(
+        Kind::StagedKubernetesNetworkPolicy,
+        "StagedKubernetesNetworkPolicy",
+        "stagedKubernetesNetworkPolicies",
+        "staged Kubernetes network policies",
+        true,
+    ),
+    identity(Kind::Namespace, "Namespace", "namespaces", "namespaces", &NAMESPACE),
+    identity(
+        Kind::ServiceAccount,
+        "ServiceAccount",
+        "serviceAccounts",
+        "service accounts",
+        &SERVICE_ACCOUNT,
+    ),
+    identity(Kind::Pod, "Pod", "pods", "pods", &POD),
+    identity(Kind::Service, "Service", "services", "services", &SERVICE),
+    identity(
+        Kind::EndpointSlice,
+        "EndpointSlice",
+        "endpointSlices",
+        "endpoint slices",
+        &ENDPOINT_SLICE,
     ),
 ];
 

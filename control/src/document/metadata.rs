@@ -132,7 +132,7 @@ pub(crate) fn labels(fields: &Fields<'_>, reader: &mut Reader) -> Labels {
 }
 
 fn check_label_value(value: &Text, node: &Node, reader: &mut Reader) {
-    if value.value.is_empty() || is_label_word(&value.value) {
+    if is_label_value(&value.value) {
         return;
     }
     let message = format!("`{}` cannot be the value of a label", value.value);
@@ -145,7 +145,7 @@ fn check_label_value(value: &Text, node: &Node, reader: &mut Reader) {
 }
 
 /// Kubernetes' qualified name: an optional DNS subdomain and `/`, then a word.
-fn is_qualified_name(name: &str) -> bool {
+pub(crate) fn is_qualified_name(name: &str) -> bool {
     let (domain, word) = match name.split_once('/') {
         Some((domain, word)) => (Some(domain), word),
         None => (None, name),
@@ -153,6 +153,11 @@ fn is_qualified_name(name: &str) -> bool {
     let good_domain = domain
         .is_none_or(|domain| domain.len() <= NAME_LEN_MAX && domain.split('.').all(is_dns_label));
     good_domain && is_label_word(word)
+}
+
+/// Whether a label can have this value.
+pub(crate) fn is_label_value(value: &str) -> bool {
+    value.is_empty() || is_label_word(value)
 }
 
 fn is_label_word(word: &str) -> bool {

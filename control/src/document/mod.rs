@@ -6,16 +6,17 @@ mod host_endpoint;
 mod http;
 mod json;
 mod kind;
-mod metadata;
+pub(crate) mod metadata;
 mod net;
 mod node;
 mod object;
+mod picked;
 mod policy;
 mod reader;
 mod resource;
 mod rule;
 mod rule_check;
-mod rule_value;
+pub(crate) mod rule_value;
 mod selector;
 mod tier;
 mod toml;
@@ -28,10 +29,12 @@ pub(crate) use self::convert::{convert, with_canonical_selectors};
 pub(crate) use self::dialect::Dialect;
 pub use self::kind::Kind;
 pub(crate) use self::net::Written;
-pub(crate) use self::node::{Entry, Node, Table};
+pub(crate) use self::node::{Entry, Node, Table, Value};
+pub(crate) use self::object::written;
 pub(crate) use self::reader::{Fields, Reader, Thing};
 use self::resource::Item;
 use crate::diagnostic::{Diagnostic, Source};
+use crate::kubernetes;
 use crate::resolve::Resource;
 
 /// Reads a document in the dialect that its name says: what could be read of it, and everything that is wrong with it.
@@ -68,19 +71,19 @@ fn resource(item: &Item, reader: &mut Reader) -> Option<Resource> {
         Kind::GlobalNetworkSet | Kind::NetworkSet => object::network_set(item.kind, node, reader),
         Kind::HostEndpoint => host_endpoint::host_endpoint(node, reader),
         Kind::GlobalNetworkPolicy => policy::policy(node, reader),
-        Kind::AdminNetworkPolicy
-        | Kind::BaselineAdminNetworkPolicy
-        | Kind::ClusterNetworkPolicy
-        | Kind::EndpointSlice
-        | Kind::KubernetesNetworkPolicy
-        | Kind::Namespace
-        | Kind::NetworkPolicy
-        | Kind::Pod
+        Kind::KubernetesNetworkPolicy => kubernetes::network_policy(node, reader),
+        Kind::ClusterNetworkPolicy => kubernetes::cluster_network_policy(node, reader),
+        Kind::AdminNetworkPolicy => kubernetes::admin_network_policy(node, reader),
+        Kind::BaselineAdminNetworkPolicy => kubernetes::baseline_admin_network_policy(node, reader),
+        Kind::StagedKubernetesNetworkPolicy => kubernetes::staged_network_policy(node, reader),
+        Kind::Namespace => kubernetes::namespace(node, reader),
+        Kind::ServiceAccount => kubernetes::service_account(node, reader),
+        Kind::Pod => kubernetes::pod(node, reader),
+        Kind::Service => kubernetes::service(node, reader),
+        Kind::EndpointSlice => kubernetes::endpoint_slice(node, reader),
+        Kind::NetworkPolicy
         | Kind::Profile
-        | Kind::Service
-        | Kind::ServiceAccount
         | Kind::StagedGlobalNetworkPolicy
-        | Kind::StagedKubernetesNetworkPolicy
         | Kind::StagedNetworkPolicy => None,
     }
 }

@@ -5,16 +5,27 @@ use std::ops::Range;
 
 use super::kind::{Form, Kind, Known, known, versions_of};
 use super::node::{Entry, Node, Table, Value};
+use super::picked;
 use super::reader::{METADATA_FIELDS, Reader, Thing, Unsupported, quoted_list, suggestion};
 use crate::diagnostic::{Diagnostic, Severity};
 
 static DOCUMENT: Thing = Thing {
     name: "a policy document",
     fields: &[
+        "adminNetworkPolicies",
+        "baselineAdminNetworkPolicies",
+        "clusterNetworkPolicies",
+        "endpointSlices",
         "globalNetworkPolicies",
         "globalNetworkSets",
         "hostEndpoints",
+        "kubernetesNetworkPolicies",
+        "namespaces",
         "networkSets",
+        "pods",
+        "serviceAccounts",
+        "services",
+        "stagedKubernetesNetworkPolicies",
         "tiers",
     ],
     unsupported: &[],
@@ -240,6 +251,9 @@ fn list(table: Table, item: Option<Known>, resources: &mut Vec<Item>, reader: &m
 
 /// The fields of `metadata` and `spec` in one table, and those at the top that are the resource's own.
 fn enveloped(form: &'static Form, table: Table, reader: &mut Reader) -> Option<Item> {
+    if let Some(thing) = form.picked {
+        return Some(Item { kind: form.kind, node: picked::picked(table, thing, reader)? });
+    }
     let kind_at = table.entry("kind").map(|entry| entry.node.span.clone());
     reader.fields_of_table(&table, 0..0, form.envelope);
     let stored = table.entry("apiVersion").is_some_and(

@@ -7,7 +7,7 @@ use super::{Content, HostEndpoint, Kind, NetworkSet, Pod, Resources};
 /// Set by Calico on what is in a namespace.
 pub(crate) const NAMESPACE: &str = "projectcalico.org/namespace";
 /// Set by Calico on pods.
-const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
+pub(crate) const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
 /// Set by Calico on pods that have a service account.
 pub(crate) const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
 /// Stands before the labels of a namespace on what is in it.
@@ -45,7 +45,8 @@ impl Resources {
         let mut labels: Labels = pod.labels.iter().filter(|(name, _)| is_own(name)).collect();
         labels.insert(NAMESPACE, namespace);
         labels.insert(ORCHESTRATOR, "k8s");
-        if let Some(account) = &pod.service_account {
+        // Longer ones are no label values; Calico leaves them to the labels behind the prefix.
+        if let Some(account) = pod.service_account.as_ref().filter(|account| account.len() < 63) {
             labels.insert(SERVICE_ACCOUNT, account);
         }
         inherit(&mut labels, &self.namespace_labels(namespace));

@@ -14,8 +14,10 @@ use std::collections::btree_map::Entry;
 use classifier::resource::{Defaults, GatewayPort};
 
 pub(crate) use self::content::{
-    Content, HostEndpoint, ListUse, NetworkSet, Pod, PolicyContent, SelectorRole, SelectorUse,
+    Content, EndpointSlice, HostEndpoint, ListUse, NetworkSet, Pod, PolicyContent, SelectorRole,
+    SelectorUse,
 };
+pub(crate) use self::labels::{NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR};
 use crate::diagnostic::Place;
 pub use crate::document::Kind;
 
