@@ -13,10 +13,12 @@ use super::text::RuleText;
 use crate::decision::Direction;
 use crate::image::ImageBytes;
 use crate::image::layout::{
-    FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, Head, INTERFACE_FORWARD,
+    CLASS_WORDS, FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, Head, INTERFACE_FORWARD,
     INTERFACE_FORWARD_PENDING, INTERFACE_GOVERNED, INTERFACE_WORDS, NONE, Section, Tables,
 };
-use crate::image::rule::{Extras, PortList, RULE_WORDS, RuleParts, RuleWords, direction_word};
+use crate::image::rule::{
+    Extras, PortList, RULE_WORDS, RuleParts, RuleWords, Sets, direction_word,
+};
 use crate::packet::{IpVersion, protocol};
 use crate::resource::{Action, ObjectKind, PolicySet, PortRange, Rule};
 
@@ -41,7 +43,7 @@ pub(super) fn emit(
     let mut strings = Strings::default();
     let mut programs = Programs::new(order);
     pieces(&mut tables, space);
-    classes(&mut tables, &mut programs, space, sets.definitions.len());
+    classes(&mut tables, &mut programs, space);
     self::interfaces(&mut tables, &mut strings, &mut programs, interfaces);
     programs.write(&mut tables);
     let blocks = rules(&mut tables, &mut strings, source);
@@ -71,12 +73,12 @@ fn pieces(tables: &mut Tables, space: &Space) {
     tables.set(Section::V6Names, &words(&space.v6, |piece| piece.name));
 }
 
-fn classes(tables: &mut Tables, programs: &mut Programs<'_>, space: &Space, set_count: usize) {
+fn classes<'a>(tables: &mut Tables, programs: &mut Programs<'_>, space: &'a Space) {
     let has_staged = programs.order.has_staged;
-    let mut rows = Vec::with_capacity(space.classes.len());
-    let row_words = set_count.div_ceil(64);
-    let mut sets = vec![0_u64; space.classes.len() * row_words];
-    for (at, class) in space.classes.iter().enumerate() {
+    let mut rows: Vec<[u32; CLASS_WORDS]> = Vec::with_capacity(space.classes.len());
+    let mut sets: Vec<u32> = Vec::new();
+    let mut ranges: HashMap<&'a [u32], [u32; 2]> = HashMap::new();
+    for class in &space.classes {
         let mut of = |protection: &Protection| {
             let ingress = programs.intern(&protection.ingress, false);
             [ingress, programs.intern(&protection.egress, false)]
@@ -84,12 +86,24 @@ fn classes(tables: &mut Tables, programs: &mut Programs<'_>, space: &Space, set_
         let enforced @ [ingress, egress] = of(&class.enforced);
         let [pending_ingress, pending_egress] =
             if has_staged { of(&class.pending) } else { enforced };
-        rows.push([u32::from(class.covered), ingress, egress, pending_ingress, pending_egress]);
-        for set in &class.sets {
-            if let Some(word) = sets.get_mut(at * row_words + *set as usize / 64) {
-                *word |= 1 << (set % 64);
-            }
-        }
+        let [first, end] = *ranges.entry(&class.sets).or_insert_with(|| {
+            let first = position(sets.len());
+            sets.extend(&class.sets);
+            [first, position(sets.len())]
+        });
+        let colours = class.sets.iter().fold(0, |all, set| all | Sets::colour(*set));
+        let [low, high] = [colours, colours >> 32].map(|half| (half & 0xffff_ffff) as u32);
+        rows.push([
+            u32::from(class.covered),
+            ingress,
+            egress,
+            pending_ingress,
+            pending_egress,
+            first,
+            end,
+            low,
+            high,
+        ]);
     }
     tables.set(Section::Classes, &rows);
     tables.set(Section::ClassSets, &sets);

@@ -35,7 +35,7 @@ pub(crate) const FLAG_ALLOW_UNCOVERED: u32 = 2;
 pub(crate) const FLAG_STAGED: u32 = 4;
 
 /// Words of a row of `Section::Classes`.
-pub(crate) const CLASS_WORDS: usize = 5;
+pub(crate) const CLASS_WORDS: usize = 9;
 /// Words of a row of `Section::Interfaces`.
 pub(crate) const INTERFACE_WORDS: usize = 17;
 /// Interface flag: an endpoint governs the port.
@@ -60,10 +60,10 @@ pub(crate) enum Section {
     V6Classes,
     /// As `V4Names`.
     V6Names,
-    /// `CLASS_WORDS` u32 for each class: covered (0 or 1), ingress program, egress program, and the two programs of the
-    /// pending evaluation.
+    /// `CLASS_WORDS` u32 for each class: covered (0 or 1), ingress program, egress program, the two programs of the
+    /// pending evaluation, range in `ClassSets`, and a bit for the number modulo 64 of each set there (low, high).
     Classes,
-    /// u64 rows for each class: which match sets its addresses belong to.
+    /// u32: numbers of match sets, ascending in each range. Classes may share ranges.
     ClassSets,
     /// u32 pairs for each program: range in `Segments`. Program 0 is empty.
     Programs,

@@ -159,8 +159,40 @@ impl RuleParts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
     pub(crate) packet: &'a PacketKey,
-    pub(crate) source_sets: &'a [u64],
-    pub(crate) destination_sets: &'a [u64],
+    pub(crate) source_sets: Sets<'a>,
+    pub(crate) destination_sets: Sets<'a>,
+}
+
+/// The match sets that the addresses of a class belong to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sets<'a> {
+    /// Their numbers, ascending.
+    pub(crate) numbers: &'a [u32],
+    /// For each number modulo 64 a bit: most questions end here.
+    pub(crate) colours: u64,
+}
+
+impl Sets<'_> {
+    /// No sets.
+    pub(crate) const NONE: Self = Self { numbers: &[], colours: 0 };
+
+    /// The bit of a set.
+    pub(crate) fn colour(set: u32) -> u64 {
+        1 << (set % 64)
+    }
+
+    fn contains(self, set: u32) -> bool {
+        /// Up to here, looking at all is faster than a search.
+        const FEW: usize = 16;
+        if self.colours & Self::colour(set) == 0 {
+            return false;
+        }
+        if self.numbers.len() <= FEW {
+            self.numbers.contains(&set)
+        } else {
+            self.numbers.binary_search(&set).is_ok()
+        }
+    }
 }
 
 /// The first field of a rule that a packet does not satisfy; also the word that `trace` prints.
@@ -278,8 +310,8 @@ impl RuleWords {
     /// Whether the fields about addresses match; the same as in `mismatch`.
     pub(crate) fn admits_addresses(
         &self,
-        source_sets: &[u64],
-        destination_sets: &[u64],
+        source_sets: Sets<'_>,
+        destination_sets: Sets<'_>,
         tables: RuleTables<'_>,
     ) -> bool {
         let [source, not_source, destination, not_destination] = self.extras_in(tables);
@@ -391,16 +423,12 @@ fn action_bits(action: Action) -> u32 {
     }
 }
 
-fn contains(sets: &[u64], set: u32) -> bool {
-    sets.get(set as usize / 64).is_some_and(|word| word >> (set % 64) & 1 == 1)
+fn in_selector_set(sets: Sets<'_>, set: u32, negated: bool) -> bool {
+    set == NONE || sets.contains(set) != negated
 }
 
-fn in_selector_set(sets: &[u64], set: u32, negated: bool) -> bool {
-    set == NONE || contains(sets, set) != negated
-}
-
-fn in_nets(sets: &[u64], nets: u32, not_nets: u32) -> bool {
-    (nets == NONE || contains(sets, nets)) && (not_nets == NONE || !contains(sets, not_nets))
+fn in_nets(sets: Sets<'_>, nets: u32, not_nets: u32) -> bool {
+    (nets == NONE || sets.contains(nets)) && (not_nets == NONE || !sets.contains(not_nets))
 }
 
 fn icmp_is(packet: &PacketKey, kind: u8, code: Option<u8>) -> bool {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 pub(crate) use self::classes::ClassTier;
 pub(crate) use self::decide::Plane;
 use super::layout::{CLASS_WORDS, FLAG_STAGED, INTERFACE_WORDS, Layout, NONE, Section};
-use super::rule::{RULE_WORDS, RuleTables, RuleWords, direction_word};
+use super::rule::{RULE_WORDS, RuleTables, RuleWords, Sets, direction_word};
 use super::trace::Silent;
 use crate::decision::{Decision, Direction, Half, Reason, RuleRef, Verdict};
 use crate::packet::{Crossing, PacketKey};
@@ -18,7 +18,6 @@ use crate::resource::{Action, ObjectKind};
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     flags: u32,
-    set_words: usize,
     v4_starts: &'a [u32],
     v4_classes: &'a [u32],
     v4_names: &'a [u32],
@@ -26,7 +25,7 @@ pub struct View<'a> {
     v6_classes: &'a [u32],
     v6_names: &'a [u32],
     classes: &'a [[u32; CLASS_WORDS]],
-    class_sets: &'a [u64],
+    class_sets: &'a [u32],
     programs: &'a [[u32; 2]],
     segments: &'a [[u32; 4]],
     steps: &'a [u32],
@@ -89,7 +88,6 @@ impl<'a> View<'a> {
     pub(super) fn new(bytes: &'a [u8], layout: &Layout) -> Self {
         Self {
             flags: layout.head.flags,
-            set_words: layout.head.match_sets.div_ceil(64) as usize,
             v4_starts: layout.table(bytes, Section::V4Starts),
             v4_classes: layout.table(bytes, Section::V4Classes),
             v4_names: layout.table(bytes, Section::V4Names),
@@ -153,9 +151,12 @@ impl<'a> View<'a> {
         }
     }
 
-    fn sets_of(&self, class: u32) -> &'a [u64] {
-        let first = (class as usize).saturating_mul(self.set_words);
-        self.class_sets.get(first..first.saturating_add(self.set_words)).unwrap_or_default()
+    fn sets_of(&self, class: u32) -> Sets<'a> {
+        let Some([_, _, _, _, _, first, end, low, high]) = self.classes.get(class as usize) else {
+            return Sets::NONE;
+        };
+        let colours = u64::from(*low) | u64::from(*high) << 32;
+        Sets { numbers: range(self.class_sets, [*first, *end]), colours }
     }
 
     /// The object that names an address: the one with the longest covering prefix.
