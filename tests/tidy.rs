@@ -8,10 +8,11 @@ use std::path::Path;
 const LINES_MAX: usize = 600;
 
 /// A crate's name in code and the only places that may name it. Tests and benches may use anything.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 10] = [
     ("xsk_rs", &["dataplane/src/device/af_xdp"]),
     ("aya", &["dataplane/src/device/af_xdp"]),
-    ("etherparse", &["dataplane/src/parse"]),
+    ("etherparse", &["dataplane/src/parse", "control/src/capture"]),
+    ("pcap_parser", &["control/src/capture"]),
     ("arc_swap", &["dataplane/src/policy"]),
     ("serde", &["control/src"]),
     ("serde_json", &["control/src"]),

@@ -1,10 +1,12 @@
 //! Which policy is in force? Reads documents, says what is wrong with them, compiles, publishes, traces.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod cli;
 pub mod commands;
 pub mod daemon;
 pub mod diagnostic;
+
 mod document;
 mod files;
 pub mod flowlog;
