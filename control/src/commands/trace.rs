@@ -1,5 +1,6 @@
 //! `ravelin trace`: what would become of this packet, and why?
 
+mod capture;
 mod packet;
 mod print;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use classifier::compile::{Limits, compile};
 use classifier::image::Image;
 
+use self::capture::CaptureArguments;
 use self::packet::PacketArguments;
 use super::{DONE, Output, SETTINGS_PATH, WRONG, load_settings};
 use crate::cli::say;
@@ -23,6 +25,8 @@ use crate::settings::Settings;
 pub struct Arguments {
     #[command(flatten)]
     packet: PacketArguments,
+    #[command(flatten)]
+    capture: CaptureArguments,
     /// Ask these policy documents, a file or a directory, instead of the policy in force
     #[arg(short = 'f', long = "file", value_name = "PATH")]
     file: Option<PathBuf>,
@@ -43,13 +47,18 @@ enum Origin {
     Documents { path: PathBuf },
 }
 
-/// Traces one packet and writes everything that was visited to `out`. Returns the exit status: 0 whatever the verdict.
+/// Traces one packet and writes everything that was visited to `out`, or judges a capture. Returns the exit status: 0
+/// whatever the verdict.
 ///
 /// # Errors
 /// When `out` does not take what is written.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<u8> {
     let Some(settings) = settings(arguments.config.as_deref()) else { return Ok(WRONG) };
     let settings = settings.as_ref();
+    if arguments.capture.file().is_some() {
+        let Some(asked) = image(arguments.file.as_deref(), settings) else { return Ok(WRONG) };
+        return capture::run(arguments, settings, asked, out);
+    }
     let question = match arguments.packet.question(settings) {
         Ok(question) => question,
         Err(error) => {

@@ -16,28 +16,29 @@ const ECHO_REQUEST_V6: u8 = 128;
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct PacketArguments {
     /// The port it comes in by, or the side: `outside`, `inside`
-    #[arg(long = "in", value_name = "PORT")]
-    in_port: String,
+    #[arg(long = "in", value_name = "PORT", required_unless_present = "pcap")]
+    pub(super) in_port: Option<String>,
     /// Source address
-    #[arg(long, value_name = "ADDRESS")]
-    src: IpAddr,
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "pcap", conflicts_with = "pcap")]
+    src: Option<IpAddr>,
     /// Destination address
-    #[arg(long, value_name = "ADDRESS")]
-    dst: IpAddr,
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "pcap", conflicts_with = "pcap")]
+    dst: Option<IpAddr>,
     /// tcp, udp, icmp, icmpv6, sctp, or the number of another IP protocol
-    #[arg(long = "proto", value_name = "PROTOCOL", value_parser = parse_protocol)]
-    protocol: u8,
+    #[arg(long = "proto", value_name = "PROTOCOL", value_parser = parse_protocol,
+        required_unless_present = "pcap", conflicts_with = "pcap")]
+    protocol: Option<u8>,
     /// Source port [default: 49152]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "pcap")]
     sport: Option<u16>,
     /// Destination port
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "pcap")]
     dport: Option<u16>,
     /// ICMP type [default: echo request]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "pcap")]
     icmp_type: Option<u8>,
     /// ICMP code [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "pcap")]
     icmp_code: Option<u8>,
 }
 
@@ -56,21 +57,25 @@ impl PacketArguments {
     /// # Errors
     /// When the arguments do not fit together, in words.
     pub(super) fn question(&self, settings: Option<&Settings>) -> Result<Question, String> {
-        let (src, dst) = (self.src, self.dst);
+        let (Some(src), Some(dst), Some(protocol), Some(port)) =
+            (self.src, self.dst, self.protocol, &self.in_port)
+        else {
+            return Err("a packet needs `--in`, `--src`, `--dst` and `--proto`".to_owned());
+        };
         if IpVersion::of(src) != IpVersion::of(dst) {
             return Err(format!("`{src}` and `{dst}` are not of one IP version"));
         }
-        let transport = self.transport()?;
-        let from = self.side(settings)?;
+        let transport = self.transport(protocol)?;
+        let from = side(port, settings)?;
         let to = if from == Side::Inside { Side::Outside } else { Side::Inside };
-        let packet = PacketKey { src, dst, protocol: self.protocol, transport };
+        let packet = PacketKey { src, dst, protocol, transport };
         Ok(Question { packet, crossing: Crossing::sides(from, to) })
     }
 
-    fn transport(&self) -> Result<Transport, String> {
+    fn transport(&self, protocol: u8) -> Result<Transport, String> {
         let ports = self.sport.is_some() || self.dport.is_some();
         let icmp = self.icmp_type.is_some() || self.icmp_code.is_some();
-        match self.protocol {
+        match protocol {
             protocol::TCP | protocol::UDP | protocol::SCTP => {
                 let dst = self.dport.ok_or("this protocol has ports: give `--dport`")?;
                 if icmp {
@@ -92,25 +97,24 @@ impl PacketArguments {
         let kind = self.icmp_type.unwrap_or(echo_request);
         Transport::Icmp { kind, code: self.icmp_code.unwrap_or(0) }
     }
+}
 
-    fn side(&self, settings: Option<&Settings>) -> Result<Side, String> {
-        let ports = settings.map_or(&[][..], |settings| &settings.ports);
-        let port = ports.iter().find(|port| port.interface == self.in_port);
-        match (port, self.in_port.as_str()) {
-            (Some(port), _) => Ok(port.side),
-            (None, "outside") => Ok(Side::Outside),
-            (None, "inside") => Ok(Side::Inside),
-            (None, name) => {
-                let names: Vec<&str> = ports.iter().map(|port| port.interface.as_str()).collect();
-                let known = if names.is_empty() {
-                    "without settings there are none".to_owned()
-                } else {
-                    names.join(", ")
-                };
-                Err(format!(
-                    "`{name}` is no port ({known}): expected one, or `outside` or `inside`"
-                ))
-            }
+/// The side of a port, which may also be named by its side.
+pub(super) fn side(name: &str, settings: Option<&Settings>) -> Result<Side, String> {
+    let ports = settings.map_or(&[][..], |settings| &settings.ports);
+    let port = ports.iter().find(|port| port.interface == name);
+    match (port, name) {
+        (Some(port), _) => Ok(port.side),
+        (None, "outside") => Ok(Side::Outside),
+        (None, "inside") => Ok(Side::Inside),
+        (None, name) => {
+            let names: Vec<&str> = ports.iter().map(|port| port.interface.as_str()).collect();
+            let known = if names.is_empty() {
+                "without settings there are none".to_owned()
+            } else {
+                names.join(", ")
+            };
+            Err(format!("`{name}` is no port ({known}): expected one, or `outside` or `inside`"))
         }
     }
 }
@@ -136,6 +140,8 @@ mod tests {
 
     #[derive(Parser)]
     struct Asked {
+        #[arg(long)]
+        pcap: bool,
         #[command(flatten)]
         packet: PacketArguments,
     }

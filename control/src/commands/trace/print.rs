@@ -1,11 +1,11 @@
 //! A trace as people and programs read it.
 
 use std::fmt::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use classifier::decision::{Checkpoint, Direction, Half, Reason, RuleRef, Verdict};
 use classifier::image::{End, Mismatch, ObjectInfo, Trace, TraceHalf, TraceRule, TraceTier, View};
-use classifier::packet::Transport;
+use classifier::packet::{PacketKey, Transport};
 use classifier::resource::Action;
 use serde_json::{Value, json};
 
@@ -26,28 +26,17 @@ impl Answer<'_> {
     /// For programs. Names keep their meaning; a rule's `index` counts from 0.
     pub(super) fn json(&self) -> Value {
         let Question { packet, crossing } = &self.question;
-        let transport = match packet.transport {
-            Transport::Opaque => json!({}),
-            Transport::Ports { src, dst } => json!({ "srcPort": src, "dstPort": dst }),
-            Transport::Icmp { kind, code } => json!({ "icmpType": kind, "icmpCode": code }),
-        };
-        let policy = match &self.origin {
-            Origin::InForce { socket } => {
-                json!({ "generation": self.generation, "socket": socket })
-            }
-            Origin::Documents { path } => json!({ "path": path }),
-        };
         let named = |object: Option<ObjectInfo<'_>>| object.map(|object| json!(Named::of(object)));
         let deciding = self.trace.decision.deciding();
         let reason = deciding.map(|(direction, half)| (direction, half.reason));
         json!({
-            "policy": policy,
+            "policy": origin_json(&self.origin, self.generation),
             "packet": {
                 "src": packet.src,
                 "dst": packet.dst,
                 "protocol": protocol_name(packet.protocol),
                 "protocolNumber": packet.protocol,
-                "transport": transport,
+                "transport": transport_json(packet.transport),
                 "from": crossing.from.to_string(),
                 "to": crossing.to.to_string(),
             },
@@ -71,15 +60,14 @@ impl Answer<'_> {
 
     fn write_human(&self, out: &mut String) -> fmt::Result {
         let Question { packet, crossing } = &self.question;
-        writeln!(out, "packet       {}, {} to {}", Packet(self), crossing.from, crossing.to)?;
-        match &self.origin {
-            Origin::InForce { .. } => {
-                writeln!(out, "policy       generation {}, in force", self.generation)?;
-            }
-            Origin::Documents { path } => {
-                writeln!(out, "policy       `{}`, compiled for this", path.display())?;
-            }
-        }
+        writeln!(
+            out,
+            "packet       {}, {} to {}",
+            packet_words(packet),
+            crossing.from,
+            crossing.to
+        )?;
+        writeln!(out, "policy       {}", origin_words(&self.origin, self.generation))?;
         writeln!(out, "source       {}", object(packet.src, self.trace.source.as_ref()))?;
         writeln!(out, "destination  {}", object(packet.dst, self.trace.destination.as_ref()))?;
         for half in &self.trace.halves {
@@ -168,30 +156,43 @@ impl Answer<'_> {
     }
 }
 
-/// The packet in a few words.
-struct Packet<'a>(&'a Answer<'a>);
+/// Which policy was asked, for people.
+pub(super) fn origin_words(origin: &Origin, generation: u64) -> String {
+    match origin {
+        Origin::InForce { .. } => format!("generation {generation}, in force"),
+        Origin::Documents { path } => format!("`{}`, compiled for this", path.display()),
+    }
+}
 
-impl fmt::Display for Packet<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let packet = &self.0.question.packet;
-        let (src, dst) = (packet.src, packet.dst);
-        match packet.transport {
-            Transport::Ports { src: sport, dst: dport } => write!(
-                f,
-                "{} {} to {}",
-                protocol_name(packet.protocol),
-                std::net::SocketAddr::new(src, sport),
-                std::net::SocketAddr::new(dst, dport)
-            ),
-            Transport::Icmp { kind, code } => {
-                write!(
-                    f,
-                    "{} type {kind} code {code} {src} to {dst}",
-                    protocol_name(packet.protocol)
-                )
-            }
-            Transport::Opaque => write!(f, "protocol {} {src} to {dst}", packet.protocol),
+/// Which policy was asked, for programs.
+pub(super) fn origin_json(origin: &Origin, generation: u64) -> Value {
+    match origin {
+        Origin::InForce { socket } => json!({ "generation": generation, "socket": socket }),
+        Origin::Documents { path } => json!({ "path": path }),
+    }
+}
+
+/// What stands behind the IP header, for programs.
+pub(super) fn transport_json(transport: Transport) -> Value {
+    match transport {
+        Transport::Opaque => json!({}),
+        Transport::Ports { src, dst } => json!({ "srcPort": src, "dstPort": dst }),
+        Transport::Icmp { kind, code } => json!({ "icmpType": kind, "icmpCode": code }),
+    }
+}
+
+/// The packet in a few words.
+pub(super) fn packet_words(packet: &PacketKey) -> String {
+    let PacketKey { src, dst, protocol, transport } = *packet;
+    let name = protocol_name(protocol);
+    match transport {
+        Transport::Ports { src: sport, dst: dport } => {
+            format!("{name} {} to {}", SocketAddr::new(src, sport), SocketAddr::new(dst, dport))
         }
+        Transport::Icmp { kind, code } => {
+            format!("{name} type {kind} code {code} {src} to {dst}")
+        }
+        Transport::Opaque => format!("protocol {protocol} {src} to {dst}"),
     }
 }
 
