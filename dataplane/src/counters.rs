@@ -15,7 +15,7 @@ const REASONS: usize = DropReason::ALL.len();
 /// Numbers of one port: packets and bytes of received, forwarded and each drop reason.
 const PORT_WORDS: usize = 2 * (2 + REASONS);
 /// Numbers of one worker.
-const WORDS: usize = 2 * PORT_WORDS + 5;
+const WORDS: usize = 2 * PORT_WORDS + 6;
 /// Attempts to read a block between two publications, which take well under a microsecond each.
 const READ_SPINS: u32 = 64;
 /// Further attempts, `READ_PAUSE` apart, when the worker was interrupted in the middle of one. The bound is there so
@@ -105,6 +105,8 @@ pub struct Counters {
     pub flows_cut: u64,
     /// Flows that ended: silent for too long, or over and replaced by a new one of the same endpoints.
     pub flows_ended: u64,
+    /// Judgements that staged policies would have made the other way.
+    pub pending_differs: u64,
     /// Flow records handed to the reporter.
     pub records_queued: u64,
     /// Flow records lost because the queue to the reporter was full.
@@ -121,14 +123,22 @@ impl Counters {
 
     /// Adds another worker's counters.
     pub fn add(&mut self, other: &Self) {
-        let Self { ports, flows_started, flows_cut, flows_ended, records_queued, records_lost } =
-            other;
+        let Self {
+            ports,
+            flows_started,
+            flows_cut,
+            flows_ended,
+            pending_differs,
+            records_queued,
+            records_lost,
+        } = other;
         for (sum, port) in self.ports.iter_mut().zip(ports) {
             sum.add(port);
         }
         self.flows_started += flows_started;
         self.flows_cut += flows_cut;
         self.flows_ended += flows_ended;
+        self.pending_differs += pending_differs;
         self.records_queued += records_queued;
         self.records_lost += records_lost;
     }
@@ -162,8 +172,15 @@ impl Counters {
     }
 
     fn words(&self) -> [u64; WORDS] {
-        let Self { ports, flows_started, flows_cut, flows_ended, records_queued, records_lost } =
-            *self;
+        let Self {
+            ports,
+            flows_started,
+            flows_cut,
+            flows_ended,
+            pending_differs,
+            records_queued,
+            records_lost,
+        } = *self;
         let counts = ports.iter().flat_map(|port| {
             let PortCounters { received, forwarded, dropped } = port;
             [received, forwarded].into_iter().chain(dropped)
@@ -172,6 +189,7 @@ impl Counters {
             flows_started,
             flows_cut,
             flows_ended,
+            pending_differs,
             records_queued,
             records_lost,
         ]);
@@ -191,6 +209,7 @@ impl Counters {
             flows_started: word(),
             flows_cut: word(),
             flows_ended: word(),
+            pending_differs: word(),
             records_queued: word(),
             records_lost: word(),
         }
@@ -283,6 +302,7 @@ mod tests {
         counters.flows_ended = 3;
         counters.records_queued = 4;
         counters.records_lost = 5;
+        counters.pending_differs = 6;
         let block = CounterBlock::new();
         block.publish(&counters);
         assert_eq!(block.read(), counters);

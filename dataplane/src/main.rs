@@ -74,7 +74,8 @@ fn run(settings: &Settings) -> Result<(), Failures> {
     let Opened { devices, queues, attachments } = af_xdp::open(&ports, sizes)?;
     log_queues(&ports, &queues);
 
-    let policy = Arc::new(PolicySlot::new());
+    let policy = settings.ports.each_ref().map(|port| port.name.clone());
+    let policy = Arc::new(PolicySlot::of_ports(policy));
     let (posts, reporter, sources) = prepare(settings, &policy, devices, spool);
     let handover = prepare_handover(settings, Arc::clone(&policy), sources, queues);
     let origin = now();

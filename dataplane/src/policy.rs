@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use classifier::image::Image;
+use classifier::image::{Image, View};
+use classifier::packet::{Place, Side};
+
+use crate::device::Port;
 
 /// An image and the number of its publication.
 ///
@@ -15,11 +18,53 @@ pub struct Published {
     pub epoch: u64,
     /// What decides.
     pub image: Arc<Image>,
+    /// What the image calls our ports, looked up once and not for each packet.
+    ports: [Option<u16>; 2],
+    /// Whether some policy is staged.
+    has_pending: bool,
+    /// Whether an interface endpoint governs one of our ports: only then can a packet be allowed without state.
+    is_governed: bool,
+}
+
+impl Published {
+    fn new(epoch: u64, image: Arc<Image>, names: &[String; 2]) -> Self {
+        let view = image.view();
+        let ports = names.each_ref().map(|name| view.port_number(name));
+        let has_pending = view.has_pending();
+        let is_governed = ports.iter().any(|number| is_governed(&view, *number));
+        Self { epoch, image, ports, has_pending, is_governed }
+    }
+
+    /// One of our ports, as the image knows it.
+    #[must_use]
+    pub fn place(&self, port: Port, side: Side) -> Place {
+        let [a, b] = self.ports;
+        Place::Port { side, number: if port == Port::A { a } else { b } }
+    }
+
+    /// Whether some policy is staged, so that a pending evaluation may say something else.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        self.has_pending
+    }
+
+    /// Whether an interface endpoint governs one of our ports.
+    #[must_use]
+    pub fn is_governed(&self) -> bool {
+        self.is_governed
+    }
+}
+
+fn is_governed(view: &View<'_>, number: Option<u16>) -> bool {
+    // Which side it faces plays no part.
+    view.endpoint_name(Place::Port { side: Side::Outside, number }).is_some()
 }
 
 /// Holds the policy in force, and what was replaced until no worker looks at it any more.
 #[derive(Debug, Default)]
 pub struct PolicySlot {
+    /// The interfaces of our ports.
+    names: [String; 2],
     current: Arc<ArcSwapOption<Published>>,
     publisher: Mutex<Publisher>,
 }
@@ -32,17 +77,23 @@ struct Publisher {
 }
 
 impl PolicySlot {
-    /// No policy: everything is dropped.
+    /// No policy: everything is dropped. The ports have no names that a policy could know.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, for ports of these interfaces, in the order of the settings.
+    #[must_use]
+    pub fn of_ports(names: [String; 2]) -> Self {
+        Self { names, ..Self::default() }
     }
 
     /// Puts `image` in force: for each worker from its next batch on. Never called on a worker.
     pub fn publish(&self, image: Arc<Image>) {
         let mut publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
         publisher.epoch += 1;
-        let published = Arc::new(Published { epoch: publisher.epoch, image });
+        let published = Arc::new(Published::new(publisher.epoch, image, &self.names));
         publisher.retired.extend(self.current.swap(Some(published)));
         publisher.reclaim();
     }

@@ -50,6 +50,7 @@ impl Sources {
         status_line(lines, "flows.started", &sum.flows_started);
         status_line(lines, "flows.ended", &sum.flows_ended);
         status_line(lines, "flows.cut", &sum.flows_cut);
+        status_line(lines, "pending.differs", &sum.pending_differs);
     }
 }
 
@@ -139,6 +140,7 @@ mod tests {
             "port.1.dropped.internal 0",
             "flows.now 0",
             "flows.max 1024",
+            "pending.differs 0",
             "records.lost-to-full-queue 0",
             "records.written 0",
         ] {

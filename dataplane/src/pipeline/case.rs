@@ -1,10 +1,10 @@
 //! One IP packet before its judge: by its flow if it has one, else by the policy. Decided first, noted after.
 
-use classifier::decision::{Decision, Verdict};
+use classifier::decision::Verdict;
 use classifier::packet::{PacketKey, Transport};
-use classifier::record::RecordKind;
+use classifier::record::{Pending, RecordKind};
 
-use super::ledger::{Ledger, Noted};
+use super::ledger::{Judged, Ledger, Noted};
 use crate::device::Port;
 use crate::disposition::{Disposition, DropReason};
 use crate::flow::{Admission, Admitted, End, Flow, FlowKey, FlowTable};
@@ -34,7 +34,7 @@ impl<'a> Case<'a> {
             None => match start(self.packet.signal, self.packet.key.protocol) {
                 Start::Flow(state) => self.judge_opening(&key, sender, state, None),
                 Start::Nothing => self.judge_alone(),
-                Start::Refuse => Disposition::Drop(DropReason::TcpNotOpening),
+                Start::Refuse => self.judge_stateless(),
             },
         }
     }
@@ -69,16 +69,16 @@ impl<'a> Case<'a> {
             noted.packet = opening_of_reply(self.packet);
             noted.in_port = self.in_port.other();
         }
-        let decision = self.classify(&noted);
-        if decision.verdict() == Verdict::Allow {
+        let judged = self.classify(&noted);
+        if judged.verdict() == Verdict::Allow {
             let _ = flow.renew(self.policy.epoch);
             return true;
         }
         if self.flows.remove(flow) {
             self.ledger.counters.flows_cut += 1;
-            self.ledger.record(RecordKind::Cut, noted, &decision);
+            self.ledger.record(RecordKind::Cut, noted, &judged);
         } else {
-            self.ledger.record(RecordKind::Denied, noted, &decision);
+            self.ledger.record(RecordKind::Denied, noted, &judged);
         }
         false
     }
@@ -92,9 +92,12 @@ impl<'a> Case<'a> {
         over: Option<Flow<'_>>,
     ) -> Disposition {
         let noted = self.noted();
-        let decision = self.classify(&noted);
-        if decision.verdict() == Verdict::Deny {
-            return self.deny(noted, &decision);
+        let judged = self.classify(&noted);
+        if judged.verdict() == Verdict::Deny {
+            return self.deny(noted, &judged);
+        }
+        if judged.decision.untracked {
+            return self.allow(noted, &judged);
         }
         let admission = Admission { opened_by: sender, epoch: self.policy.epoch, state };
         let replaced = over.is_some_and(|over| self.flows.replace(&over, key, admission, self.now));
@@ -109,36 +112,60 @@ impl<'a> Case<'a> {
         self.ledger.counters.flows_started += started;
         self.ledger.counters.flows_ended += ended;
         if started > 0 {
-            self.ledger.record(RecordKind::Started, noted, &decision);
+            self.ledger.record(RecordKind::Started, noted, &judged);
         }
-        self.allow(noted, &decision)
+        self.allow(noted, &judged)
     }
 
     /// A packet that policy judges by itself.
     fn judge_alone(&mut self) -> Disposition {
         let noted = self.noted();
-        let decision = self.classify(&noted);
-        match decision.verdict() {
-            Verdict::Allow => self.allow(noted, &decision),
-            Verdict::Deny => self.deny(noted, &decision),
+        let judged = self.classify(&noted);
+        match judged.verdict() {
+            Verdict::Allow => self.allow(noted, &judged),
+            Verdict::Deny => self.deny(noted, &judged),
         }
     }
 
-    fn allow(&mut self, noted: Noted, decision: &Decision) -> Disposition {
-        if decision.logged().is_some() {
-            self.ledger.record(RecordKind::Logged, noted, decision);
+    /// A segment that belongs to no flow and opens none: it passes if a `doNotTrack` policy allows it, for then no packet
+    /// of its connection has left a flow behind.
+    fn judge_stateless(&mut self) -> Disposition {
+        let refused = Disposition::Drop(DropReason::TcpNotOpening);
+        if !self.policy.is_governed() {
+            return refused;
+        }
+        let noted = self.noted();
+        let judged = self.classify(&noted);
+        match judged.verdict() {
+            Verdict::Allow if judged.decision.untracked => self.allow(noted, &judged),
+            Verdict::Allow | Verdict::Deny => refused,
+        }
+    }
+
+    fn allow(&mut self, noted: Noted, judged: &Judged) -> Disposition {
+        if judged.decision.logged().is_some() {
+            self.ledger.record(RecordKind::Logged, noted, judged);
         }
         Disposition::Forward
     }
 
-    fn deny(&mut self, noted: Noted, decision: &Decision) -> Disposition {
-        self.ledger.record(RecordKind::Denied, noted, decision);
+    fn deny(&mut self, noted: Noted, judged: &Judged) -> Disposition {
+        self.ledger.record(RecordKind::Denied, noted, judged);
         Disposition::Drop(DropReason::PolicyDenied)
     }
 
-    fn classify(&self, noted: &Noted) -> Decision {
-        let crossing = self.ledger.crossing(noted.in_port);
-        self.policy.image.view().classify(&noted.packet, crossing)
+    /// Asks the policy, and beside it, where something is staged, the policy that may come.
+    fn classify(&mut self, noted: &Noted) -> Judged {
+        let crossing = self.ledger.crossing(noted.in_port, self.policy);
+        let view = self.policy.image.view();
+        let decision = view.classify(&noted.packet, crossing);
+        if !self.policy.has_pending() {
+            return Judged { decision, pending: None };
+        }
+        let pending = Pending::from(&view.classify_pending(&noted.packet, crossing));
+        let differs = pending.verdict != decision.verdict();
+        self.ledger.counters.pending_differs += u64::from(differs);
+        Judged { decision, pending: Some(pending) }
     }
 
     fn noted(&self) -> Noted {

@@ -1,8 +1,8 @@
 //! What a worker notes: counters, and flow records for the reporter.
 
-use classifier::decision::Decision;
+use classifier::decision::{Decision, Verdict};
 use classifier::packet::{Crossing, PacketKey};
-use classifier::record::{FlowRecord, RecordKind};
+use classifier::record::{FlowRecord, Pending, RecordKind};
 use rtrb::Producer;
 
 use super::PortRules;
@@ -10,6 +10,7 @@ use crate::counters::Counters;
 use crate::device::Port;
 use crate::moment::Moment;
 use crate::parse::Vlans;
+use crate::policy::Published;
 
 /// One worker's notes, and what the settings say of the ports.
 #[derive(Debug)]
@@ -31,6 +32,20 @@ pub(super) struct Noted {
     pub(super) now: Moment,
 }
 
+/// What policy says of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judged {
+    pub(super) decision: Decision,
+    /// What it would say if every staged policy had been applied; `None` when none is staged.
+    pub(super) pending: Option<Pending>,
+}
+
+impl Judged {
+    pub(super) fn verdict(&self) -> Verdict {
+        self.decision.verdict()
+    }
+}
+
 impl Ledger {
     pub(super) fn new(
         ports: [PortRules; 2],
@@ -46,12 +61,14 @@ impl Ledger {
     }
 
     /// The way of a packet that comes in by `port`.
-    pub(super) fn crossing(&self, port: Port) -> Crossing {
-        Crossing::sides(self.rules(port).side, self.rules(port.other()).side)
+    pub(super) fn crossing(&self, port: Port, policy: &Published) -> Crossing {
+        let place = |port: Port| policy.place(port, self.rules(port).side);
+        Crossing { from: place(port), to: place(port.other()) }
     }
 
     /// Queues a record. A full queue costs the record, never time.
-    pub(super) fn record(&mut self, kind: RecordKind, noted: Noted, decision: &Decision) {
+    pub(super) fn record(&mut self, kind: RecordKind, noted: Noted, judged: &Judged) {
+        let Judged { decision, pending } = judged;
         let Noted { packet, in_port, vlans, length, generation, now } = noted;
         let record = FlowRecord {
             time_ns: self.wall_offset_ns.saturating_add(now.nanos()),
@@ -64,7 +81,7 @@ impl Ledger {
             packet,
             decided: decision.deciding().map(|(at, half)| (at, half.reason)),
             logged: decision.logged(),
-            pending: None,
+            pending: *pending,
         };
         match self.records.push(record) {
             Ok(()) => self.counters.records_queued += 1,

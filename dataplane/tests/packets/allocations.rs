@@ -4,8 +4,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
+use classifier::image::Image;
+use classifier::packet::protocol;
+use classifier::resource::{Hook, Policy, StagedAction};
 use dataplane::device::memory::MemoryDevice;
 use dataplane::device::{BATCH_FRAMES, Port};
 use dataplane::disposition::DropReason;
@@ -16,7 +20,10 @@ use dataplane::worker::Worker;
 
 use crate::support::frames::{ACK, ETHERNET, Layer, SYN, arp, frame, tag};
 use crate::support::gate::{RULES, pipeline};
-use crate::support::policy::{CLIENT, SERVER, closed, ingress, services};
+use crate::support::policy::{
+    CLIENT, INTERFACES, SERVER, closed, compiled, guard_outer_port, ingress, rack, services,
+    to_ports,
+};
 
 thread_local! {
     /// Allocations and releases of this thread: other tests run beside this one.
@@ -53,8 +60,8 @@ fn allocator_of_this_test_counts() {
 
 #[test]
 fn packets_of_every_kind_are_judged_without_allocating() {
-    let slot = PolicySlot::new();
-    let flows = std::sync::Arc::new(FlowTable::new(1 << 12, std::hash::RandomState::new()));
+    let slot = PolicySlot::of_ports(INTERFACES.map(str::to_owned));
+    let flows = Arc::new(FlowTable::new(1 << 12, std::hash::RandomState::new()));
     let (pipeline, _, _records) = pipeline(RULES, &slot, &flows, 1 << 8);
     let device = MemoryDevice::new(4 * BATCH_FRAMES, 256, BATCH_FRAMES / 4);
     let mut worker = Worker::new(device, pipeline);
@@ -64,10 +71,10 @@ fn packets_of_every_kind_are_judged_without_allocating() {
 
     let mut judged = 0;
     for generation in 2..=8 {
-        if generation == 7 {
-            slot.publish(closed(generation));
-        } else {
-            slot.publish(ingress(generation, services()));
+        match generation {
+            4 => slot.publish(untracked_and_staged(generation)),
+            7 => slot.publish(closed(generation)),
+            _ => slot.publish(ingress(generation, services())),
         }
         let before = CALLS.get();
         judged += run(&mut worker, &mut kinds, 600);
@@ -76,7 +83,7 @@ fn packets_of_every_kind_are_judged_without_allocating() {
     assert!(judged >= 100_000, "{judged}");
     let counters = worker.judge().counters();
     assert!(counters.flows_started > 1_000 && counters.flows_ended > 1_000, "{counters:?}");
-    assert!(counters.flows_cut > 0, "{counters:?}");
+    assert!(counters.flows_cut > 0 && counters.pending_differs > 0, "{counters:?}");
     assert!(counters.records_queued > 0 && counters.records_lost > 0);
     let reached =
         |reason| Port::BOTH.iter().any(|p| counters.port(*p).dropped_for(reason).packets > 0);
@@ -89,6 +96,15 @@ fn packets_of_every_kind_are_judged_without_allocating() {
     ] {
         assert!(reached(reason), "{reason:?}");
     }
+}
+
+/// Allows the services, one of them without state, and stages a policy that allows nothing.
+fn untracked_and_staged(generation: u64) -> Arc<Image> {
+    let mut set = rack(services(), Vec::new());
+    guard_outer_port(&mut set, Hook::Untracked, vec![to_ports(protocol::UDP, [53])]);
+    let staged = Policy { staged: Some(StagedAction::Set), ..set.policies[0].clone() };
+    set.policies.push(Policy { ingress: Vec::new(), ..staged });
+    compiled(&set, generation)
 }
 
 /// Lets this many batches of every kind pass; returns how many frames were judged.

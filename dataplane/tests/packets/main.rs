@@ -5,7 +5,9 @@
 mod allocations;
 mod balance;
 mod flows;
+mod interfaces;
 mod parse;
+mod pending;
 mod pipeline;
 mod policy_change;
 mod second_parser;

@@ -16,6 +16,8 @@ use dataplane::policy::PolicySlot;
 use dataplane::worker::Judge;
 use rtrb::{Consumer, RingBuffer};
 
+use super::policy::INTERFACES;
+
 pub(crate) const RULES: [PortRules; 2] = [
     PortRules { side: Side::Outside, pass_non_ip: false },
     PortRules { side: Side::Inside, pass_non_ip: false },
@@ -35,7 +37,7 @@ pub(crate) struct Gate {
 impl Gate {
     /// No policy yet, room for `slots` flows and `records` records.
     pub(crate) fn new(ports: [PortRules; 2], slots: usize, records: usize) -> Self {
-        let slot = PolicySlot::new();
+        let slot = PolicySlot::of_ports(INTERFACES.map(str::to_owned));
         let flows = Arc::new(FlowTable::new(slots, RandomState::new()));
         let (pipeline, published, records) = pipeline(ports, &slot, &flows, records);
         let now = Duration::from_secs(100);

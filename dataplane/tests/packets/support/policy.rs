@@ -5,7 +5,10 @@ use std::sync::Arc;
 use classifier::compile::{Limits, compile};
 use classifier::image::Image;
 use classifier::packet::protocol;
-use classifier::resource::{Action, Object, ObjectKind, Peer, Policy, PolicySet, PortRange, Rule};
+use classifier::resource::{
+    Action, GatewayPort, Hook, InterfaceEndpoint, InterfaceMatch, Object, ObjectKind, Peer, Policy,
+    PolicySet, PortRange, Rule,
+};
 use classifier::selector::Selector;
 
 /// A server in the rack, and a client outside, in both families.
@@ -24,6 +27,16 @@ pub(crate) fn ingress(generation: u64, rules: Vec<Rule>) -> Arc<Image> {
 
 /// An image with these rules towards the rack and from it, and nothing beyond them.
 pub(crate) fn image(generation: u64, ingress: Vec<Rule>, egress: Vec<Rule>) -> Arc<Image> {
+    compiled(&rack(ingress, egress), generation)
+}
+
+/// What a set compiles to.
+pub(crate) fn compiled(set: &PolicySet, generation: u64) -> Arc<Image> {
+    Arc::new(compile(set, generation, &Limits::default()).unwrap())
+}
+
+/// A rack, and one policy with these rules for it.
+pub(crate) fn rack(ingress: Vec<Rule>, egress: Vec<Rule>) -> PolicySet {
     let mut set = PolicySet::new();
     set.objects.push(Object {
         kind: ObjectKind::GlobalNetworkSet,
@@ -43,8 +56,31 @@ pub(crate) fn image(generation: u64, ingress: Vec<Rule>, egress: Vec<Rule>) -> A
         egress,
         ..Policy::new("")
     });
-    Arc::new(compile(&set, generation, &Limits::default()).unwrap())
+    set
 }
+
+/// A host endpoint on the outer port, and a policy of the hook that selects it, with these rules for what enters there.
+pub(crate) fn guard_outer_port(set: &mut PolicySet, hook: Hook, ingress: Vec<Rule>) {
+    set.ports = INTERFACES
+        .map(|name| GatewayPort { interface: name.to_owned(), addresses: Vec::new() })
+        .into();
+    set.interfaces = vec![InterfaceEndpoint {
+        name: "outer".to_owned(),
+        interface: InterfaceMatch::Name(INTERFACES[0].to_owned()),
+        labels: [("port", "outer")].into_iter().collect(),
+        profiles: Vec::new(),
+    }];
+    set.policies.push(Policy {
+        selector: Selector::parse("port == 'outer'").unwrap(),
+        hook,
+        applies_ingress: true,
+        ingress,
+        ..Policy::new("outer")
+    });
+}
+
+/// The interfaces of ports A and B.
+pub(crate) const INTERFACES: [&str; 2] = ["eth-out", "eth-in"];
 
 /// Allows every packet.
 pub(crate) fn anything() -> Rule {
