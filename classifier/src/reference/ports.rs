@@ -46,8 +46,11 @@ fn protocol_of_names(rule: &Rule) -> u8 {
     }
 }
 
-/// In one of `ports` or named by one of `named_ports`; in none of `not_ports` and named by none of `not_named_ports`. A
-/// rule about numbers is only about packets that have ports; a packet without ports has none of any name.
+/// In one of `ports` or named by one of `named_ports`; in none of `not_ports` and named by none of `not_named_ports`.
+///
+/// A rule about numbers is only about packets that have ports. Unwanted names are ports of one protocol: a packet of
+/// another one has none of them, with ports or without; of one of that protocol whose ports are not there to be seen it
+/// cannot be told.
 fn peer_ports_match(set: &PolicySet, side: &Side, protocol: u8, peer: &Peer) -> bool {
     let is_in = |list: &[PortRange]| {
         side.port.is_some_and(|port| list.iter().any(|r| r.first <= port && port <= r.last))
@@ -61,8 +64,10 @@ fn peer_ports_match(set: &PolicySet, side: &Side, protocol: u8, peer: &Peer) -> 
     let asks_for_some = !peer.ports.is_empty() || !peer.named_ports.is_empty();
     let wanted = !asks_for_some || is_in(&peer.ports) || is_named(&peer.named_ports);
     let unwanted = is_in(&peer.not_ports) || is_named(&peer.not_named_ports);
-    let has_what_numbers_ask = peer.not_ports.is_empty() || side.port.is_some();
-    wanted && !unwanted && has_what_numbers_ask
+    let asks_of_any = !peer.not_ports.is_empty();
+    let asks_of_protocol = !peer.not_named_ports.is_empty() && side.protocol == protocol;
+    let can_be_told = side.port.is_some() || !(asks_of_any || asks_of_protocol);
+    wanted && !unwanted && can_be_told
 }
 
 /// The objects that can name a port of the address for a peer: those that are what its positive selector asks for, which

@@ -1,6 +1,8 @@
 //! Small changes of a policy set, as people make them.
 
-use classifier::resource::{Action, Policy, PolicySet, PortRange, Rule, TierAction};
+use classifier::resource::{
+    Action, Hook, InterfaceMatch, Policy, PolicySet, PortRange, Rule, TierAction,
+};
 use fastrand::Rng;
 
 use crate::generate;
@@ -8,7 +10,7 @@ use crate::generate;
 /// The set with one small change. It may mean the same as before.
 pub(crate) fn changed(rng: &mut Rng, set: &PolicySet) -> PolicySet {
     let mut set = set.clone();
-    match rng.u8(..12) {
+    match rng.u8(..16) {
         0 => set.defaults.allow_unselected ^= true,
         1 => set.defaults.allow_uncovered ^= true,
         2 => change_tier(rng, &mut set),
@@ -28,6 +30,13 @@ pub(crate) fn changed(rng: &mut Rng, set: &PolicySet) -> PolicySet {
             }
         }
         7 => set.policies.reverse(),
+        8 => change_service(rng, &mut set),
+        9 | 10 => change_gateway(rng, &mut set),
+        11 => {
+            if let Some(policy) = some(rng, &mut set.policies) {
+                policy.hook = generate::pick(rng, &[Hook::Normal, Hook::Forward, Hook::PreDnat]);
+            }
+        }
         _ => {
             if let Some(policy) = some(rng, &mut set.policies) {
                 change_rules(rng, policy);
@@ -48,10 +57,44 @@ fn change_tier(rng: &mut Rng, set: &mut PolicySet) {
 fn change_object(rng: &mut Rng, set: &mut PolicySet) {
     let Some(object) = some(rng, &mut set.objects) else { return };
     let family = generate::family(rng);
-    match rng.u8(..3) {
+    match rng.u8(..5) {
         0 => object.nets.push(generate::net(rng, family)),
         1 => drop(object.nets.pop()),
+        2 => object.peer_only ^= true,
+        3 => match object.ports.last_mut() {
+            Some(named) => named.port = named.port.wrapping_add(1),
+            None => object.ports = generate::object(rng, 0).ports,
+        },
         _ => object.labels = [("a", generate::pick(rng, &["1", "2"]))].into_iter().collect(),
+    }
+}
+
+fn change_service(rng: &mut Rng, set: &mut PolicySet) {
+    if rng.bool() {
+        set.services.pop();
+    } else if let Some(service) = some(rng, &mut set.services) {
+        *service = generate::service(rng, service.name.clone());
+    }
+}
+
+fn change_gateway(rng: &mut Rng, set: &mut PolicySet) {
+    match rng.u8(..4) {
+        0 => drop(set.interfaces.pop()),
+        1 => {
+            if let Some(endpoint) = some(rng, &mut set.interfaces) {
+                endpoint.interface = InterfaceMatch::All;
+            }
+        }
+        2 => {
+            if let Some(endpoint) = some(rng, &mut set.interfaces) {
+                *endpoint = generate::endpoint(rng, &endpoint.name.clone());
+            }
+        }
+        _ => {
+            if let Some(profile) = some(rng, &mut set.profiles) {
+                profile.ingress.insert(0, generate::rule(rng));
+            }
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use classifier::packet::{IpVersion, PacketKey, Transport, protocol};
-use classifier::resource::{PolicySet, Rule};
+use classifier::resource::{Peer, PolicySet, PortRange, Rule};
+
+use crate::generate::rules_of;
 
 /// What stands behind the IP header, for every cell of both families.
 pub(crate) struct Cells {
@@ -12,14 +14,16 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// The cells between the numbers in the rules of all `sets`.
+    /// The cells between the numbers in the rules of all `sets`, and in what gives names to ports.
     pub(crate) fn of(sets: &[&PolicySet]) -> Self {
-        let rules: Vec<&Rule> = sets
-            .iter()
-            .flat_map(|set| &set.policies)
-            .flat_map(|policy| policy.ingress.iter().chain(&policy.egress))
-            .collect();
-        Self { v4: cells(&rules, protocol::ICMP), v6: cells(&rules, protocol::ICMPV6) }
+        let rules: Vec<&Rule> = sets.iter().flat_map(|set| rules_of(set)).collect();
+        let mut known: Vec<PortRange> = sets.iter().flat_map(|set| known_ports(set)).collect();
+        known.sort_unstable();
+        known.dedup();
+        Self {
+            v4: cells(&rules, &known, protocol::ICMP),
+            v6: cells(&rules, &known, protocol::ICMPV6),
+        }
     }
 
     pub(crate) fn packets(
@@ -40,14 +44,29 @@ impl Cells {
     }
 }
 
-fn cells(rules: &[&Rule], icmp: u8) -> Vec<(u8, Transport)> {
-    let sources =
-        rules.iter().flat_map(|rule| rule.source.ports.iter().chain(&rule.source.not_ports));
-    let sources = cuts(sources.flat_map(|range| [range.first.into(), u32::from(range.last) + 1]));
-    let peers = rules.iter().map(|rule| &rule.destination);
-    let destinations = peers.flat_map(|peer| peer.ports.iter().chain(&peer.not_ports));
-    let destinations =
-        cuts(destinations.flat_map(|range| [range.first.into(), u32::from(range.last) + 1]));
+/// Ports that have a name or serve: names and services stand for them.
+fn known_ports(set: &PolicySet) -> impl Iterator<Item = PortRange> {
+    let named = set.objects.iter().flat_map(|object| &object.ports).map(|named| named.port);
+    let endpoints = set.services.iter().flat_map(|service| &service.endpoints);
+    let served = endpoints.flat_map(|endpoint| &endpoint.ports).map(|(_, port)| *port);
+    named.chain(served).map(|port| PortRange { first: port, last: port })
+}
+
+fn cells(rules: &[&Rule], known: &[PortRange], icmp: u8) -> Vec<(u8, Transport)> {
+    let ends = |range: &PortRange| [u32::from(range.first), u32::from(range.last) + 1];
+    let cut = |of: fn(&Rule) -> &Peer| {
+        let peers = || rules.iter().map(|rule| of(rule));
+        let listed = peers().flat_map(|peer| peer.ports.iter().chain(&peer.not_ports));
+        let asks_for_names = peers().any(|peer| {
+            peer.service.is_some()
+                || !peer.named_ports.is_empty()
+                || !peer.not_named_ports.is_empty()
+        });
+        let known = known.iter().filter(|_| asks_for_names);
+        cuts(listed.chain(known).flat_map(ends))
+    };
+    let sources = cut(|rule| &rule.source);
+    let destinations = cut(|rule| &rule.destination);
     let messages = rules.iter().flat_map(|rule| [rule.icmp, rule.not_icmp]).flatten();
     let kinds = cuts(messages.clone().flat_map(|m| [m.kind.into(), u32::from(m.kind) + 1]));
     let codes = messages.filter_map(|message| message.code);

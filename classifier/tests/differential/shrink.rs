@@ -1,6 +1,6 @@
 //! Makes a policy set smaller as long as it still shows the fault.
 
-use classifier::resource::{Peer, Policy, PolicySet, Rule};
+use classifier::resource::{Hook, Peer, Policy, PolicySet, Rule};
 use classifier::selector::Selector;
 
 /// A set from which nothing more can be taken away.
@@ -17,9 +17,10 @@ fn smaller(set: &PolicySet) -> Vec<PolicySet> {
     without_one(set, &mut found, |set| Some(&mut set.policies));
     without_one(set, &mut found, |set| Some(&mut set.objects));
     without_one(set, &mut found, |set| Some(&mut set.tiers));
-    for number in 0..set.objects.len() {
-        without_one(set, &mut found, |set| set.objects.get_mut(number).map(|o| &mut o.nets));
-    }
+    without_one(set, &mut found, |set| Some(&mut set.interfaces));
+    without_one(set, &mut found, |set| Some(&mut set.profiles));
+    without_one(set, &mut found, |set| Some(&mut set.services));
+    smaller_things(set, &mut found);
     for number in 0..set.policies.len() {
         without_one(set, &mut found, |set| policy_at(set, number).map(|p| &mut p.ingress));
         without_one(set, &mut found, |set| policy_at(set, number).map(|p| &mut p.egress));
@@ -27,12 +28,38 @@ fn smaller(set: &PolicySet) -> Vec<PolicySet> {
             policy_at(set, number)
                 .is_some_and(|p| replaced(&mut p.selector, Selector::parse("").unwrap()))
         });
-        push_if_changed(set, &mut found, |set| {
-            policy_at(set, number).is_some_and(|p| p.order.take().is_some())
-        });
+        let simplifications: [fn(&mut Policy) -> bool; 4] = [
+            |policy| policy.order.take().is_some(),
+            |policy| policy.staged.take().is_some(),
+            |policy| replaced(&mut policy.hook, Hook::Normal),
+            |policy| replaced(&mut policy.applies_egress, false),
+        ];
+        for simplify in simplifications {
+            push_if_changed(set, &mut found, |set| policy_at(set, number).is_some_and(simplify));
+        }
     }
     smaller_rules(set, &mut found);
     found
+}
+
+fn smaller_things(set: &PolicySet, found: &mut Vec<PolicySet>) {
+    for number in 0..set.objects.len() {
+        without_one(set, found, |set| set.objects.get_mut(number).map(|o| &mut o.nets));
+        without_one(set, found, |set| set.objects.get_mut(number).map(|o| &mut o.ports));
+        push_if_changed(set, found, |set| {
+            set.objects.get_mut(number).is_some_and(|o| replaced(&mut o.peer_only, false))
+        });
+    }
+    for number in 0..set.services.len() {
+        without_one(set, found, |set| set.services.get_mut(number).map(|s| &mut s.endpoints));
+    }
+    for number in 0..set.interfaces.len() {
+        without_one(set, found, |set| set.interfaces.get_mut(number).map(|i| &mut i.profiles));
+    }
+    for number in 0..set.profiles.len() {
+        without_one(set, found, |set| set.profiles.get_mut(number).map(|p| &mut p.ingress));
+        without_one(set, found, |set| set.profiles.get_mut(number).map(|p| &mut p.egress));
+    }
 }
 
 fn policy_at(set: &mut PolicySet, number: usize) -> Option<&mut Policy> {
@@ -47,13 +74,16 @@ fn smaller_rules(set: &PolicySet, found: &mut Vec<PolicySet>) {
         |rule| rule.icmp.take().is_some(),
         |rule| rule.not_icmp.take().is_some(),
     ];
-    let of_peers: [fn(&mut Peer) -> bool; 6] = [
+    let of_peers: [fn(&mut Peer) -> bool; 9] = [
         |peer| peer.selector.take().is_some(),
         |peer| peer.not_selector.take().is_some(),
         |peer| peer.nets.pop().is_some(),
         |peer| peer.not_nets.pop().is_some(),
         |peer| peer.ports.pop().is_some(),
         |peer| peer.not_ports.pop().is_some(),
+        |peer| peer.named_ports.pop().is_some(),
+        |peer| peer.not_named_ports.pop().is_some(),
+        |peer| peer.service.take().is_some(),
     ];
     for number in 0..rules_of(&mut set.clone()).count() {
         for simplify in simplifications {

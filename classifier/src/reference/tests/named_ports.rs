@@ -123,6 +123,18 @@ fn a_packet_without_ports_has_none_of_any_name() {
 }
 
 #[test]
+fn of_ports_that_are_not_there_to_be_seen_nothing_can_be_told() {
+    for lab in labs() {
+        let fragment = PacketKey { transport: Transport::Opaque, ..lab.packet() };
+        for name in ["web", "nobody"] {
+            let unwanted = set(&lab, |rule| rule.destination.not_named_ports = names(&[name]));
+            assert!(!matches(&unwanted, &fragment));
+            assert!(matches(&unwanted, &PacketKey { protocol: protocol::UDP, ..fragment }));
+        }
+    }
+}
+
+#[test]
 fn the_source_has_names_too() {
     for lab in labs() {
         let mut set = set(&lab, |rule| rule.source.named_ports = names(&["client-port"]));
