@@ -81,7 +81,7 @@ pub(super) fn canonical(selector: &str) -> Option<String> {
 
 /// Whether a field with this name holds a selector.
 pub(super) fn is_selector(field: &str) -> bool {
-    matches!(field, "selector" | "notSelector")
+    matches!(field, "selector" | "notSelector" | "namespaceSelector" | "serviceAccountSelector")
 }
 
 /// The resources of a document that has no errors.

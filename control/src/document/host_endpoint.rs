@@ -11,7 +11,7 @@ use super::object::written;
 use super::reader::{Fields, Reader, Thing};
 use super::rule::has_ports;
 use super::rule_value::{check_port_name, protocol_number};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::resolve::{Content, HostEndpoint, Key, Resource};
 
 static HOST_ENDPOINT: Thing = Thing {
@@ -46,13 +46,14 @@ pub(crate) fn host_endpoint(node: &Node, reader: &mut Reader) -> Option<Resource
     let expected_ips =
         fields.entry("expectedIPs").map(|entry| addresses(entry, reader)).unwrap_or_default();
     check_is_somewhere(&fields, reader);
-    let profiles =
+    let (profiles, profiles_at) =
         fields.entry("profiles").map(|entry| profiles(entry, reader)).unwrap_or_default();
     let ports = fields.entry("ports").map(|entry| ports(entry, reader)).unwrap_or_default();
     let (name, at) = name?;
     let key = Key { kind: Kind::HostEndpoint, namespace: None, name };
     let node = node_name?;
-    let content = HostEndpoint { labels, node, interface, expected_ips, profiles, ports };
+    let content =
+        HostEndpoint { labels, node, interface, expected_ips, profiles, profiles_at, ports };
     Some(Resource { key, at, content: Content::HostEndpoint(content) })
 }
 
@@ -115,14 +116,16 @@ fn check_is_somewhere(fields: &Fields<'_>, reader: &mut Reader) {
     reader.report(finding);
 }
 
-fn profiles(entry: &Entry, reader: &mut Reader) -> Vec<String> {
-    let mut profiles = Vec::new();
+/// Names of profiles, and where each is named.
+fn profiles(entry: &Entry, reader: &mut Reader) -> (Vec<String>, Vec<Place>) {
+    let (mut profiles, mut places) = (Vec::new(), Vec::new());
     for node in reader.array(entry) {
         let Some(text) = reader.text("profiles", node) else { continue };
         metadata::check_name("profile", text, node, NameRule::Subdomain, reader);
         profiles.push(text.value.clone());
+        places.push(reader.place(&node.span));
     }
-    profiles
+    (profiles, places)
 }
 
 fn ports(entry: &Entry, reader: &mut Reader) -> Vec<NamedPort> {

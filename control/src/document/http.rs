@@ -1,5 +1,6 @@
 //! `http` of a rule: checked as Calico checks it, and not acted on. What else the rule asks decides.
 
+use classifier::decision::Direction;
 use classifier::packet::protocol;
 use classifier::resource::{Action, Rule};
 
@@ -15,7 +16,7 @@ static PATH: Thing = Thing { name: "an HTTP path", fields: &["exact", "prefix"],
 const ITEMS_MAX: usize = 20;
 
 /// Reads the HTTP match of a rule that is among the rules of `direction`.
-pub(super) fn check(rule: &Rule, direction: &str, fields: &Fields<'_>, reader: &mut Reader) {
+pub(super) fn check(rule: &Rule, direction: Direction, fields: &Fields<'_>, reader: &mut Reader) {
     let Some(entry) = fields.entry("http") else { return };
     let Some(http) = reader.fields(&entry.node, &HTTP) else { return };
     if let Some(entry) = http.entry("methods") {
@@ -28,7 +29,7 @@ pub(super) fn check(rule: &Rule, direction: &str, fields: &Fields<'_>, reader: &
             path(node, reader);
         }
     }
-    let wrong = if direction != "ingress" {
+    let wrong = if direction == Direction::Egress {
         Some((
             "`http` is for `ingress` rules only",
             "remove it, or write the rule as an `ingress` one",

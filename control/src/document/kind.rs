@@ -1,7 +1,6 @@
 //! The kinds of resources that Calico and Kubernetes have, and what becomes of each here.
 
 use super::reader::Thing;
-use super::resource::ENVELOPE;
 use crate::kubernetes::{ENDPOINT_SLICE, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT};
 
 /// A kind that a document can hold. Keys of resources are in this order.
@@ -59,15 +58,18 @@ pub(crate) struct Form {
     pub(crate) api_versions: &'static [&'static str],
     /// Whether its resources are in namespaces.
     pub(crate) has_namespace: bool,
-    /// What its resources have beside each other at the top.
-    pub(crate) envelope: &'static Thing,
-    /// Fields at the top that are the resource's own, beside `metadata` and `spec`.
-    pub(crate) top_fields: &'static [&'static str],
     /// What is read of a thing that a cluster made: the fields of this, wherever in the resource they stand. The rest is
     /// passed over, since a cluster keeps much there that no policy asks for.
     pub(crate) picked: Option<&'static Thing>,
     /// How messages call several of them.
     pub(crate) several: &'static str,
+}
+
+impl Form {
+    /// The version that is written.
+    pub(crate) fn api_version(&self) -> &'static str {
+        self.api_versions.first().copied().unwrap_or_default()
+    }
 }
 
 impl Kind {
@@ -103,18 +105,7 @@ const fn calico(
     several: &'static str,
     has_namespace: bool,
 ) -> Form {
-    let envelope = &ENVELOPE;
-    Form {
-        kind,
-        name,
-        plural,
-        api_versions: CALICO,
-        has_namespace,
-        envelope,
-        top_fields: &[],
-        picked: None,
-        several,
-    }
+    Form { kind, name, plural, api_versions: CALICO, has_namespace, picked: None, several }
 }
 
 /// A policy that Kubernetes has beside Calico's.
@@ -157,6 +148,7 @@ static FORMS: &[Form] = &[
         false,
     ),
     calico(Kind::NetworkSet, "NetworkSet", "networkSets", "network sets", true),
+    calico(Kind::Profile, "Profile", "profiles", "profiles", false),
     calico(Kind::HostEndpoint, "HostEndpoint", "hostEndpoints", "host endpoints", false),
     calico(
         Kind::GlobalNetworkPolicy,
@@ -164,6 +156,21 @@ static FORMS: &[Form] = &[
         "globalNetworkPolicies",
         "global network policies",
         false,
+    ),
+    calico(Kind::NetworkPolicy, "NetworkPolicy", "networkPolicies", "network policies", true),
+    calico(
+        Kind::StagedGlobalNetworkPolicy,
+        "StagedGlobalNetworkPolicy",
+        "stagedGlobalNetworkPolicies",
+        "staged global network policies",
+        false,
+    ),
+    calico(
+        Kind::StagedNetworkPolicy,
+        "StagedNetworkPolicy",
+        "stagedNetworkPolicies",
+        "staged network policies",
+        true,
     ),
     kubernetes(
         Kind::KubernetesNetworkPolicy,

@@ -17,24 +17,39 @@ pub(crate) enum NameRule {
     /// Parts with dots between them.
     Subdomain,
     /// At most one dot: `tier.name` or `name`.
+    GlobalPolicy,
+    /// As `GlobalPolicy`, or a name that Calico makes of another system's policy.
     Policy,
     /// One part.
     Label,
 }
 
 impl NameRule {
-    fn parts_max(self) -> usize {
-        match self {
+    fn takes(self, name: &str) -> bool {
+        // Kubernetes' and OpenStack's policies under the names that older releases of Calico give them.
+        let foreign = ["knp.default.", "ossg.default."];
+        let is_foreign = foreign.iter().any(|prefix| name.starts_with(prefix));
+        let parts_max = match self {
+            Self::Policy if is_foreign => usize::MAX,
+            Self::GlobalPolicy | Self::Policy => 2,
             Self::Label => 1,
-            Self::Policy => 2,
             Self::Subdomain => usize::MAX,
-        }
+        };
+        let len_max = match self {
+            Self::Label => PART_LEN_MAX,
+            Self::GlobalPolicy | Self::Policy | Self::Subdomain => NAME_LEN_MAX,
+        };
+        name.len() <= len_max
+            && name.split('.').count() <= parts_max
+            && name.split('.').all(is_part)
     }
 
     fn words(self) -> &'static str {
         match self {
             Self::Label => "at most 63 lower-case letters, digits and `-`, without dots",
-            Self::Policy => "lower-case letters, digits and `-`, with at most one dot",
+            Self::GlobalPolicy | Self::Policy => {
+                "lower-case letters, digits and `-`, with at most one dot"
+            }
             Self::Subdomain => "lower-case letters, digits, `-` and dots",
         }
     }
@@ -75,15 +90,11 @@ pub(crate) fn check_name(
     reader: &mut Reader,
 ) {
     let name = &text.value;
-    let parts: Vec<&str> = name.split('.').collect();
-    let good = name.len() <= NAME_LEN_MAX
-        && parts.len() <= rule.parts_max()
-        && parts.iter().all(|part| is_dns_label(part));
-    if good {
+    if rule.takes(name) {
         return;
     }
     let lower = name.to_lowercase().replace(['_', ' '], "-");
-    let lower_good = lower != *name && lower.split('.').all(is_dns_label);
+    let lower_good = lower != *name && rule.takes(&lower);
     let help = if lower_good {
         format!("did you mean `{lower}`?")
     } else {
@@ -95,22 +106,24 @@ pub(crate) fn check_name(
     reader.report(finding);
 }
 
-fn is_dns_label(part: &str) -> bool {
+/// Letters, digits and `-`, none at an end. Kubernetes limits the whole name and not its parts.
+fn is_part(part: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !part.is_empty()
-        && part.len() <= PART_LEN_MAX
-        && part.bytes().all(inner)
-        && !part.starts_with('-')
-        && !part.ends_with('-')
+    !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
 }
 
 /// The `labels` of a resource.
 pub(crate) fn labels(fields: &Fields<'_>, reader: &mut Reader) -> Labels {
+    labels_of("labels", fields, reader)
+}
+
+/// Labels in a field.
+pub(crate) fn labels_of(field: &'static str, fields: &Fields<'_>, reader: &mut Reader) -> Labels {
     let mut labels = Labels::new();
-    let Some(entry) = fields.entry("labels") else { return labels };
+    let Some(entry) = fields.entry(field) else { return labels };
     let Value::Table(table) = &entry.node.value else {
-        let help = "write `labels = { role = \"production-server\" }`".to_owned();
-        reader.mistyped("labels", &entry.node, "a table", help);
+        let help = format!("write `{field} = {{ role = \"production-server\" }}`");
+        reader.mistyped(field, &entry.node, "a table", help);
         return labels;
     };
     for label in &table.entries {
@@ -150,8 +163,8 @@ pub(crate) fn is_qualified_name(name: &str) -> bool {
         Some((domain, word)) => (Some(domain), word),
         None => (None, name),
     };
-    let good_domain = domain
-        .is_none_or(|domain| domain.len() <= NAME_LEN_MAX && domain.split('.').all(is_dns_label));
+    let good_domain =
+        domain.is_none_or(|domain| domain.len() <= NAME_LEN_MAX && domain.split('.').all(is_part));
     good_domain && is_label_word(word)
 }
 

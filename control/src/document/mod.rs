@@ -10,13 +10,17 @@ pub(crate) mod metadata;
 mod net;
 mod node;
 mod object;
+mod peer;
 mod picked;
 mod policy;
+mod policy_check;
+mod profile;
 mod reader;
 mod resource;
 mod rule;
 mod rule_check;
 pub(crate) mod rule_value;
+mod scope;
 mod selector;
 mod tier;
 mod toml;
@@ -70,7 +74,11 @@ fn resource(item: &Item, reader: &mut Reader) -> Option<Resource> {
         Kind::Tier => tier::tier(node, reader),
         Kind::GlobalNetworkSet | Kind::NetworkSet => object::network_set(item.kind, node, reader),
         Kind::HostEndpoint => host_endpoint::host_endpoint(node, reader),
-        Kind::GlobalNetworkPolicy => policy::policy(node, reader),
+        Kind::Profile => profile::profile(node, reader),
+        Kind::GlobalNetworkPolicy
+        | Kind::NetworkPolicy
+        | Kind::StagedGlobalNetworkPolicy
+        | Kind::StagedNetworkPolicy => policy::policy(item.kind, node, reader),
         Kind::KubernetesNetworkPolicy => kubernetes::network_policy(node, reader),
         Kind::ClusterNetworkPolicy => kubernetes::cluster_network_policy(node, reader),
         Kind::AdminNetworkPolicy => kubernetes::admin_network_policy(node, reader),
@@ -81,9 +89,5 @@ fn resource(item: &Item, reader: &mut Reader) -> Option<Resource> {
         Kind::Pod => kubernetes::pod(node, reader),
         Kind::Service => kubernetes::service(node, reader),
         Kind::EndpointSlice => kubernetes::endpoint_slice(node, reader),
-        Kind::NetworkPolicy
-        | Kind::Profile
-        | Kind::StagedGlobalNetworkPolicy
-        | Kind::StagedNetworkPolicy => None,
     }
 }

@@ -1,22 +1,25 @@
-//! `GlobalNetworkPolicy`.
+//! `GlobalNetworkPolicy` and `NetworkPolicy`, and the staged kinds of both.
 
 use classifier::decision::Direction;
-use classifier::resource::{Policy, Rule, Tier};
+use classifier::resource::{Hook, Policy, PolicyKind, Rule, StagedAction, Tier};
 use classifier::selector::Selector;
 
 use super::Kind;
 use super::metadata::{self, NameRule};
 use super::node::{Entry, Node};
-use super::reader::{Fields, Reader, Thing, Unsupported};
+use super::peer::{RuleScope, effective_selector};
+use super::policy_check;
+use super::reader::{Fields, Reader, Thing};
 use super::rule;
-use super::selector;
-use crate::diagnostic::{Diagnostic, Place, Severity};
-use crate::resolve::{Content, Key, PolicyContent, Resource, SelectorRole, SelectorUse};
+use super::scope::PolicySelectors;
+use super::selector::{self, Global};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::resolve::{Content, Key, PolicyContent, Resource, SelectorRole, SelectorUse, Uses};
 
 /// Calico's own limit on the rules of one direction; larger is taken, but would not load there.
 const CALICO_RULES_MAX: usize = 1024;
 
-static POLICY: Thing = Thing {
+static GLOBAL: Thing = Thing {
     name: "a global network policy",
     fields: &[
         "name",
@@ -25,63 +28,159 @@ static POLICY: Thing = Thing {
         "tier",
         "order",
         "selector",
+        "namespaceSelector",
+        "serviceAccountSelector",
         "types",
         "ingress",
         "egress",
+        "doNotTrack",
+        "preDNAT",
+        "applyOnForward",
+        "performanceHints",
     ],
-    unsupported: &[
-        Unsupported {
-            field: "namespaceSelector",
-            severity: Severity::Error,
-            help: "select by a label of your own in `selector`",
-        },
-        Unsupported {
-            field: "serviceAccountSelector",
-            severity: Severity::Error,
-            help: "select by a label of your own in `selector`",
-        },
-        Unsupported {
-            field: "doNotTrack",
-            severity: Severity::Error,
-            help: "remove it: every flow is tracked",
-        },
-        Unsupported {
-            field: "preDNAT",
-            severity: Severity::Error,
-            help: "remove it: this gateway translates no addresses",
-        },
-        Unsupported {
-            field: "applyOnForward",
-            severity: Severity::Warning,
-            help: "remove it: what is behind the gateway is always judged, and only that",
-        },
-        Unsupported {
-            field: "performanceHints",
-            severity: Severity::Warning,
-            help: "remove it, or leave it for Calico",
-        },
+    unsupported: &[],
+};
+
+static STAGED_GLOBAL: Thing = Thing {
+    name: "a staged global network policy",
+    fields: &[
+        "name",
+        "labels",
+        "annotations",
+        "stagedAction",
+        "tier",
+        "order",
+        "selector",
+        "namespaceSelector",
+        "serviceAccountSelector",
+        "types",
+        "ingress",
+        "egress",
+        "doNotTrack",
+        "preDNAT",
+        "applyOnForward",
+        "performanceHints",
     ],
+    unsupported: &[],
+};
+
+static NAMESPACED: Thing = Thing {
+    name: "a network policy",
+    fields: &[
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "tier",
+        "order",
+        "selector",
+        "serviceAccountSelector",
+        "types",
+        "ingress",
+        "egress",
+        "performanceHints",
+    ],
+    unsupported: &[],
+};
+
+static STAGED_NAMESPACED: Thing = Thing {
+    name: "a staged network policy",
+    fields: &[
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "stagedAction",
+        "tier",
+        "order",
+        "selector",
+        "serviceAccountSelector",
+        "types",
+        "ingress",
+        "egress",
+        "performanceHints",
+    ],
+    unsupported: &[],
 };
 
 const DIRECTIONS: &[(&str, Direction)] =
     &[("Ingress", Direction::Ingress), ("Egress", Direction::Egress)];
 
-/// Reads one element of `globalNetworkPolicies`.
-pub(crate) fn policy(node: &Node, reader: &mut Reader) -> Option<Resource> {
-    let fields = reader.fields(node, &POLICY)?;
-    let name = metadata::name(&fields, NameRule::Policy, reader);
+/// What `stagedAction` asks; nothing where the policy is not even evaluated.
+const STAGED_ACTIONS: &[(&str, Option<StagedAction>)] = &[
+    ("Set", Some(StagedAction::Set)),
+    ("Delete", Some(StagedAction::Delete)),
+    ("Learn", None),
+    ("Ignore", None),
+];
+
+/// Reads a policy of one of the four kinds.
+pub(crate) fn policy(kind: Kind, node: &Node, reader: &mut Reader) -> Option<Resource> {
+    let is_staged = matches!(kind, Kind::StagedGlobalNetworkPolicy | Kind::StagedNetworkPolicy);
+    let is_global = matches!(kind, Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy);
+    let (thing, name_rule) = match (is_global, is_staged) {
+        (true, false) => (&GLOBAL, NameRule::GlobalPolicy),
+        (true, true) => (&STAGED_GLOBAL, NameRule::GlobalPolicy),
+        (false, false) => (&NAMESPACED, NameRule::Policy),
+        (false, true) => (&STAGED_NAMESPACED, NameRule::Policy),
+    };
+    let fields = reader.fields(node, thing)?;
+    let name = metadata::name(&fields, name_rule, reader);
+    let namespace = if is_global { None } else { Some(metadata::namespace(&fields, reader)) };
     metadata::labels(&fields, reader);
     metadata::annotations(&fields, reader);
-    let (tier, tier_at) = tier(&fields, reader);
-    let order = fields.entry("order").and_then(|entry| reader.number(entry));
-    let mut selectors = Vec::new();
-    let protects = own_selector(&fields, name.as_ref().map(|(_, at)| at), &mut selectors, reader);
-    let ingress = rules(&fields, "ingress", &mut selectors, reader);
-    let egress = rules(&fields, "egress", &mut selectors, reader);
-    let (applies_ingress, applies_egress) = types(&fields, &ingress, &egress, reader);
+    let staged = if is_staged { Some(staged_action(&fields, reader)) } else { None };
+    let content = if staged == Some(Some(StagedAction::Delete)) {
+        policy_check::check_deletes_only(&fields, reader);
+        let (tier, tier_at) = tier(&fields, reader);
+        let policy = Policy { tier, ..Policy::new("") };
+        Some(PolicyContent { policy, tier_at, uses: Uses::default() })
+    } else {
+        let at = name.as_ref().map(|(_, at)| at);
+        spec(&fields, is_global, namespace.as_deref(), at, reader)
+    };
     let (name, at) = name?;
+    let mut content = content?;
+    let policy = &mut content.policy;
+    policy.kind =
+        if is_global { PolicyKind::GlobalNetworkPolicy } else { PolicyKind::NetworkPolicy };
+    policy.name.clone_from(&name);
+    policy.namespace.clone_from(&namespace);
+    policy.staged = staged.flatten();
+    let content = match staged {
+        Some(None) => Content::Idle,
+        Some(Some(_)) | None => Content::Policy(Box::new(content)),
+    };
+    Some(Resource { key: Key { kind, namespace, name }, at, content })
+}
+
+/// What a staged policy does; without the field it is set.
+fn staged_action(fields: &Fields<'_>, reader: &mut Reader) -> Option<StagedAction> {
+    let entry = fields.entry("stagedAction").filter(|entry| !entry.node.is_unset());
+    entry
+        .and_then(|entry| reader.choice("stagedAction", &entry.node, STAGED_ACTIONS))
+        .unwrap_or(Some(StagedAction::Set))
+}
+
+/// Everything but names.
+fn spec(
+    fields: &Fields<'_>,
+    is_global: bool,
+    namespace: Option<&str>,
+    name_at: Option<&Place>,
+    reader: &mut Reader,
+) -> Option<PolicyContent> {
+    let (tier, tier_at) = tier(fields, reader);
+    let order = fields.entry("order").and_then(|entry| reader.number(entry));
+    let mut uses = Uses::default();
+    let protects = own_selector(fields, is_global, namespace, name_at, &mut uses, reader);
+    let ingress = rules(fields, Direction::Ingress, namespace, &mut uses, reader);
+    let egress = rules(fields, Direction::Egress, namespace, &mut uses, reader);
+    let (applies_ingress, applies_egress) = types(fields, &ingress, &egress, reader);
+    let hook = if is_global { policy_check::hook(fields, reader) } else { Hook::Normal };
+    policy_check::check_performance_hints(fields, reader);
     let policy = Policy {
-        name: name.clone(),
+        hook,
         tier,
         order,
         selector: protects?,
@@ -91,53 +190,83 @@ pub(crate) fn policy(node: &Node, reader: &mut Reader) -> Option<Resource> {
         egress,
         ..Policy::new("")
     };
-    let key = Key { kind: Kind::GlobalNetworkPolicy, namespace: None, name };
-    let content = Content::Policy(Box::new(PolicyContent { policy, tier_at, selectors }));
-    Some(Resource { key, at, content })
+    Some(PolicyContent { policy, tier_at, uses })
 }
 
 fn tier(fields: &Fields<'_>, reader: &mut Reader) -> (String, Option<Place>) {
     let default = (Tier::DEFAULT.to_owned(), None);
-    let Some(entry) = fields.entry("tier") else { return default };
+    let Some(entry) = fields.entry("tier").filter(|entry| !entry.node.is_unset()) else {
+        return default;
+    };
     let Some(text) = reader.text("tier", &entry.node) else { return default };
     metadata::check_name("tier", text, &entry.node, NameRule::Label, reader);
     (text.value.clone(), Some(reader.place(&entry.node.span)))
 }
 
-/// The policy's selector; absent or empty means `all()`, as in Calico.
+/// What the policy selects; nothing said, or nothing in it, means `all()` that it can select, as in Calico.
 fn own_selector(
     fields: &Fields<'_>,
+    is_global: bool,
+    namespace: Option<&str>,
     name_at: Option<&Place>,
-    selectors: &mut Vec<SelectorUse>,
+    uses: &mut Uses,
     reader: &mut Reader,
 ) -> Option<Selector> {
-    let (selector, at) = if let Some(entry) = fields.entry("selector") {
-        let selector = selector::read("selector", &entry.node, reader)?;
-        (selector, reader.place(&entry.node.span))
-    } else {
-        let at = name_at.cloned().unwrap_or_else(|| reader.place(&fields.span));
-        (Selector::parse("").ok()?, at)
+    let mut at = None;
+    let mut text = |field| {
+        let Some(entry) = fields.entry(field) else { return Some("") };
+        let text = selector::text(field, &entry.node, Global::Refused, reader)?;
+        if !text.is_empty() && at.is_none() {
+            at = Some(reader.place(&entry.node.span));
+        }
+        Some(text)
     };
-    selectors.push(SelectorUse { selector: selector.clone(), at, role: SelectorRole::Protects });
+    let selector = text("selector");
+    let namespaces = if is_global { text("namespaceSelector") } else { Some("") };
+    let service_accounts = text("serviceAccountSelector");
+    let written = PolicySelectors {
+        selector: selector?,
+        namespaces: namespaces?,
+        service_accounts: service_accounts?,
+    };
+    let effective = match namespace {
+        Some(namespace) => written.of_namespace(namespace),
+        None => written.global(),
+    };
+    let at = at.or_else(|| name_at.cloned()).unwrap_or_else(|| reader.place(&fields.span));
+    let selector = if effective.is_empty() {
+        Selector::default()
+    } else {
+        effective_selector(&effective, "selector", &at, reader)?
+    };
+    let role = SelectorRole::Protects;
+    uses.selectors.push(SelectorUse { selector: selector.clone(), at, role });
     Some(selector)
 }
 
-fn rules(
+/// The rules of one direction.
+pub(super) fn rules(
     fields: &Fields<'_>,
-    direction: &'static str,
-    selectors: &mut Vec<SelectorUse>,
+    direction: Direction,
+    namespace: Option<&str>,
+    uses: &mut Uses,
     reader: &mut Reader,
 ) -> Vec<Rule> {
-    let Some(entry) = fields.entry(direction) else { return Vec::new() };
+    let field = match direction {
+        Direction::Ingress => "ingress",
+        Direction::Egress => "egress",
+    };
+    let Some(entry) = fields.entry(field) else { return Vec::new() };
     let nodes = reader.array(entry);
     if nodes.len() > CALICO_RULES_MAX {
-        let message = format!("`{direction}` has {} rules", nodes.len());
+        let message = format!("`{field}` has {} rules", nodes.len());
         let finding = Diagnostic::warning("size.calico", message)
             .at(reader.place(&entry.key_span), "more than Calico takes")
             .help(format!("Calico refuses more than {CALICO_RULES_MAX}; split it to use it there"));
         reader.report(finding);
     }
-    nodes.iter().filter_map(|node| rule::rule(node, direction, selectors, reader)).collect()
+    let scope = RuleScope { direction, namespace };
+    nodes.iter().filter_map(|node| rule::rule(node, scope, uses, reader)).collect()
 }
 
 /// Whether the policy applies to ingress and to egress. Without `types`: egress if there are egress rules, ingress
@@ -156,7 +285,9 @@ fn types(
     for (direction, field, word) in
         [(Direction::Ingress, "ingress", "Ingress"), (Direction::Egress, "egress", "Egress")]
     {
-        let Some(entry) = fields.entry(field) else { continue };
+        let Some(entry) = fields.entry(field).filter(|entry| !entry.node.is_unset()) else {
+            continue;
+        };
         if !applies(direction) {
             let finding = Diagnostic::warning(
                 "policy.unread-rules",

@@ -189,6 +189,17 @@ impl Reader {
         None
     }
 
+    /// A boolean; false if it is none.
+    pub(crate) fn boolean(&mut self, entry: &Entry) -> bool {
+        if let Value::Bool(value) = entry.node.value {
+            return value;
+        }
+        let help =
+            format!("write `{} = true` or `{} = false`, without quotes", entry.key, entry.key);
+        self.mistyped(&entry.key, &entry.node, "a boolean", help);
+        false
+    }
+
     /// A whole number within `range`.
     pub(crate) fn integer(
         &mut self,
@@ -329,6 +340,11 @@ impl<'a> Fields<'a> {
     pub(crate) fn entry(&self, field: &'static str) -> Option<&'a Entry> {
         debug_assert!(self.thing.fields.contains(&field), "`{field}` is not declared");
         self.table.entry(field).filter(|entry| !matches!(entry.node.value, Value::Null))
+    }
+
+    /// Everything that is written.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &'a Entry> {
+        self.table.entries.iter()
     }
 
     /// The field, reported if it is missing. `example` shows how to write it.

@@ -21,18 +21,21 @@ static DOCUMENT: Thing = Thing {
         "hostEndpoints",
         "kubernetesNetworkPolicies",
         "namespaces",
+        "networkPolicies",
         "networkSets",
         "pods",
+        "profiles",
         "serviceAccounts",
         "services",
+        "stagedGlobalNetworkPolicies",
         "stagedKubernetesNetworkPolicies",
+        "stagedNetworkPolicies",
         "tiers",
     ],
     unsupported: &[],
 };
 
-/// What every resource of Calico has.
-pub(crate) static ENVELOPE: Thing = Thing {
+static ENVELOPE: Thing = Thing {
     name: "a resource",
     fields: &["apiVersion", "kind", "metadata", "spec", "status"],
     unsupported: &[],
@@ -255,7 +258,7 @@ fn enveloped(form: &'static Form, table: Table, reader: &mut Reader) -> Option<I
         return Some(Item { kind: form.kind, node: picked::picked(table, thing, reader)? });
     }
     let kind_at = table.entry("kind").map(|entry| entry.node.span.clone());
-    reader.fields_of_table(&table, 0..0, form.envelope);
+    reader.fields_of_table(&table, 0..0, &ENVELOPE);
     let stored = table.entry("apiVersion").is_some_and(
         |entry| matches!(&entry.node.value, Value::Text(text) if text.value.starts_with("crd.")),
     );
@@ -271,7 +274,6 @@ fn enveloped(form: &'static Form, table: Table, reader: &mut Reader) -> Option<I
                 spec_at = Some(entry.key_span);
                 entries.extend(spec(entry.node, reader)?);
             }
-            key if form.top_fields.contains(&key) => entries.push(entry),
             _ => {}
         }
     }

@@ -1,21 +1,16 @@
 //! Rules: one line of a policy, and what its fields may say together.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use classifier::packet::{IpVersion, protocol};
-use classifier::resource::{Action, IcmpMatch, Peer, PortRange, Rule};
-use classifier::selector::Selector;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use classifier::resource::{Action, IcmpMatch, Rule};
 
 use super::node::{Entry, Node};
-use super::object::written;
-use super::reader::{Fields, Reader, Thing, Unsupported};
+use super::peer::{End, RuleScope, peer};
+use super::reader::{Reader, Thing};
 use super::rule_check;
-use super::rule_value::{port, protocol_number};
-use super::selector;
+use super::rule_value::protocol_number;
 use super::{http, metadata};
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::resolve::{SelectorRole, SelectorUse};
+use crate::diagnostic::Diagnostic;
+use crate::resolve::Uses;
 
 static RULE: Thing = Thing {
     name: "a rule",
@@ -34,28 +29,6 @@ static RULE: Thing = Thing {
     unsupported: &[],
 };
 
-static PEER: Thing = Thing {
-    name: "a peer",
-    fields: &["nets", "notNets", "selector", "notSelector", "ports", "notPorts"],
-    unsupported: &[
-        Unsupported {
-            field: "namespaceSelector",
-            severity: Severity::Error,
-            help: "select by a label of your own in `selector`",
-        },
-        Unsupported {
-            field: "services",
-            severity: Severity::Error,
-            help: "name the addresses by `selector` or `nets`, and the ports by `ports`",
-        },
-        Unsupported {
-            field: "serviceAccounts",
-            severity: Severity::Error,
-            help: "select by a label of your own in `selector`",
-        },
-    ],
-};
-
 static ICMP: Thing = Thing { name: "an ICMP match", fields: &["type", "code"], unsupported: &[] };
 
 static METADATA: Thing =
@@ -69,10 +42,10 @@ const ACTIONS: &[(&str, Action)] = &[
 ];
 
 /// Reads one element of `ingress` or `egress`.
-pub(crate) fn rule(
+pub(super) fn rule(
     node: &Node,
-    direction: &str,
-    selectors: &mut Vec<SelectorUse>,
+    scope: RuleScope<'_>,
+    uses: &mut Uses,
     reader: &mut Reader,
 ) -> Option<Rule> {
     let fields = reader.fields(node, &RULE)?;
@@ -91,11 +64,11 @@ pub(crate) fn rule(
         not_protocol: fields.entry("notProtocol").and_then(|entry| protocol_number(entry, reader)),
         icmp: fields.entry("icmp").and_then(|entry| icmp(entry, reader)),
         not_icmp: fields.entry("notICMP").and_then(|entry| icmp(entry, reader)),
-        source: peer(&fields, "source", action, selectors, reader),
-        destination: peer(&fields, "destination", action, selectors, reader),
+        source: peer(&fields, End::Source, action, scope, uses, reader),
+        destination: peer(&fields, End::Destination, action, scope, uses, reader),
     };
     rule_check::check(&rule, &fields, reader);
-    http::check(&rule, direction, &fields, reader);
+    http::check(&rule, scope.direction, &fields, reader);
     action.map(|_| rule)
 }
 
@@ -127,116 +100,6 @@ fn icmp(entry: &Entry, reader: &mut Reader) -> Option<IcmpMatch> {
     };
     let kind = reader.integer("type", &kind?.node, 0..=254)?;
     Some(IcmpMatch { kind: u8::try_from(kind).ok()?, code })
-}
-
-fn peer(
-    rule: &Fields<'_>,
-    side: &'static str,
-    action: Option<Action>,
-    selectors: &mut Vec<SelectorUse>,
-    reader: &mut Reader,
-) -> Peer {
-    let Some(entry) = rule.entry(side) else { return Peer::default() };
-    let Some(fields) = reader.fields(&entry.node, &PEER) else { return Peer::default() };
-    let role = SelectorRole::Peer(action.unwrap_or(Action::Deny));
-    Peer {
-        nets: nets(&fields, "nets", reader),
-        not_nets: nets(&fields, "notNets", reader),
-        selector: peer_selector(&fields, "selector", role, selectors, reader),
-        not_selector: peer_selector(
-            &fields,
-            "notSelector",
-            SelectorRole::NotPeer,
-            selectors,
-            reader,
-        ),
-        ports: ports(&fields, "ports", reader),
-        not_ports: ports(&fields, "notPorts", reader),
-        ..Peer::default()
-    }
-}
-
-/// A peer's selector; an empty string is the same as none, as in Calico.
-fn peer_selector(
-    fields: &Fields<'_>,
-    field: &'static str,
-    role: SelectorRole,
-    selectors: &mut Vec<SelectorUse>,
-    reader: &mut Reader,
-) -> Option<Selector> {
-    let entry = fields.entry(field)?;
-    if reader.text(field, &entry.node)?.value.is_empty() {
-        return None;
-    }
-    let selector = selector::read(field, &entry.node, reader)?;
-    let at = reader.place(&entry.node.span);
-    selectors.push(SelectorUse { selector: selector.clone(), at, role });
-    Some(selector)
-}
-
-fn nets(fields: &Fields<'_>, field: &'static str, reader: &mut Reader) -> Vec<IpNet> {
-    let Some(entry) = fields.entry(field) else { return Vec::new() };
-    let nodes = reader.array(entry);
-    warn_if_empty(entry, reader);
-    let nets = nodes.iter().filter_map(|node| {
-        let net = rule_net(field, node, reader)?;
-        if field == "notNets" && (net == ALL_V4 || net == ALL_V6) {
-            let finding =
-                Diagnostic::error("net.everything", format!("`notNets` cannot hold `{net}`"))
-                    .at(reader.place(&node.span), "leaves nothing that could match")
-                    .help("remove the rule, or name a smaller network");
-            reader.report(finding);
-        }
-        Some(net)
-    });
-    nets.collect()
-}
-
-const ALL_V4: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
-const ALL_V6: IpNet = IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0));
-
-/// A network of a rule: with a prefix length and without host bits, unlike those of sets (Calico `scanNets`).
-fn rule_net(field: &'static str, node: &Node, reader: &mut Reader) -> Option<IpNet> {
-    let written = written(field, node, reader)?;
-    let net = written.network();
-    let finding = match written.prefix_len {
-        Some(_) if net.addr() == written.address => return Some(net),
-        Some(length) => Diagnostic::error(
-            "net.host-bits",
-            format!("`{}/{length}` has bits set behind its prefix", written.address),
-        )
-        .at(reader.place(&node.span), "not a network")
-        .help(format!(
-            "write `{net}` for the network, or `{}` for the one address",
-            IpNet::from(written.address)
-        )),
-        None => Diagnostic::error(
-            "net.no-prefix",
-            format!("`{}` has no prefix length", written.address),
-        )
-        .at(reader.place(&node.span), "not a network")
-        .help(format!("write `{net}`")),
-    };
-    reader.report(finding);
-    Some(net)
-}
-
-fn ports(fields: &Fields<'_>, field: &'static str, reader: &mut Reader) -> Vec<PortRange> {
-    let Some(entry) = fields.entry(field) else { return Vec::new() };
-    let nodes = reader.array(entry);
-    warn_if_empty(entry, reader);
-    nodes.iter().filter_map(|node| port(field, node, reader)).collect()
-}
-
-/// An empty list is no condition at all, which is seldom what its author means.
-fn warn_if_empty(entry: &Entry, reader: &mut Reader) {
-    if !matches!(&entry.node.value, super::node::Value::Array(items) if items.is_empty()) {
-        return;
-    }
-    let finding = Diagnostic::warning("rule.empty-list", format!("`{}` is empty", entry.key))
-        .at(reader.place(&entry.node.span), "an empty list is no condition: everything matches it")
-        .help("remove the field, or say what to match");
-    reader.report(finding);
 }
 
 /// Whether packets of this protocol have ports that a rule can match.

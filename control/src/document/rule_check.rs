@@ -32,7 +32,7 @@ fn check_ports(rule: &Rule, fields: &Fields<'_>, reader: &mut Reader) {
         ("destination", "notPorts"),
     ] {
         let Some(entry) = peer_list(fields, side, field) else { continue };
-        if only_named_ports(entry) {
+        if rule.protocol.is_none() && only_named_ports(entry) {
             continue;
         }
         let (message, label, help) = match rule.protocol {
@@ -55,7 +55,7 @@ fn check_ports(rule: &Rule, fields: &Fields<'_>, reader: &mut Reader) {
     }
 }
 
-/// Named ports bring their protocol along; they have their finding already.
+/// Named ports bring their protocol along.
 fn only_named_ports(entry: &Entry) -> bool {
     let Value::Array(nodes) = &entry.node.value else { return false };
     nodes.iter().all(|node| matches!(&node.value, Value::Text(text) if is_port_name(&text.value)))

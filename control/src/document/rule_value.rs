@@ -52,11 +52,19 @@ pub(crate) fn protocol_number(entry: &Entry, reader: &mut Reader) -> Option<u8> 
     None
 }
 
-/// A port: a number from 1 to 65535, or a range `"first:last"`.
-pub(crate) fn port(field: &str, node: &Node, reader: &mut Reader) -> Option<PortRange> {
+/// A port as a rule names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Port {
+    /// By the name that endpoints give it.
+    Named(String),
+    Range(PortRange),
+}
+
+/// A port: a number from 1 to 65535, a range `"first:last"`, or a name.
+pub(crate) fn port(field: &str, node: &Node, reader: &mut Reader) -> Option<Port> {
     if let Value::Integer(_) = node.value {
         let number = u16::try_from(reader.integer(field, node, 1..=65535)?).ok()?;
-        return Some(PortRange { first: number, last: number });
+        return Some(Port::Range(PortRange { first: number, last: number }));
     }
     let Value::Text(text) = &node.value else {
         let help = "write a port such as 22, or a range such as `\"8000:8100\"`".to_owned();
@@ -64,9 +72,9 @@ pub(crate) fn port(field: &str, node: &Node, reader: &mut Reader) -> Option<Port
         return None;
     };
     match parse_port(&text.value) {
-        Ok(range) => Some(range),
+        Ok(port) => Some(port),
         Err(error) => {
-            let finding = Diagnostic::error(error.code(), error.message(&text.value))
+            let finding = Diagnostic::error("rule.port", error.message(&text.value))
                 .at(reader.place(&node.span), error.label())
                 .help(error.help(&text.value));
             reader.report(finding);
@@ -80,8 +88,6 @@ pub(crate) fn port(field: &str, node: &Node, reader: &mut Reader) -> Option<Port
 enum PortError {
     /// First above last.
     Backwards,
-    /// A name: understood, not supported.
-    Name,
     /// 0, or above 65535.
     OutOfRange,
     /// Anything else.
@@ -89,17 +95,9 @@ enum PortError {
 }
 
 impl PortError {
-    fn code(self) -> &'static str {
-        match self {
-            Self::Name => "field.unsupported",
-            Self::Backwards | Self::OutOfRange | Self::Syntax => "rule.port",
-        }
-    }
-
     fn message(self, text: &str) -> String {
         match self {
             Self::Backwards => format!("the range `{text}` ends before it begins"),
-            Self::Name => format!("named ports such as `{text}` are not supported yet"),
             Self::OutOfRange => format!("`{text}` is not within 1 to 65535"),
             Self::Syntax => format!("`{text}` is not a port"),
         }
@@ -108,9 +106,8 @@ impl PortError {
     fn label(self) -> &'static str {
         match self {
             Self::Backwards => "expected the lower port first",
-            Self::Name => "expected a number",
             Self::OutOfRange => "out of range",
-            Self::Syntax => "expected a port or a range",
+            Self::Syntax => "expected a port, a range or the name of a port",
         }
     }
 
@@ -119,26 +116,33 @@ impl PortError {
         let colon = text.replace('-', ":");
         match self {
             Self::Backwards => format!("did you mean `\"{}\"`?", swapped.unwrap_or_default()),
-            Self::Name => "write the port's number".to_owned(),
             Self::OutOfRange => "write ports from 1 to 65535".to_owned(),
             Self::Syntax if parse_port(&colon).is_ok() => {
                 format!("a range has a colon: `\"{colon}\"`")
             }
+            Self::Syntax if is_port_name(&text.to_lowercase()) => {
+                format!("the name of a port has lower-case letters: `{}`", text.to_lowercase())
+            }
             Self::Syntax => {
-                "write a port such as 22, or a range such as `\"8000:8100\"`".to_owned()
+                "write a port such as 22, a range such as `\"8000:8100\"`, or the name of a port"
+                    .to_owned()
             }
         }
     }
 }
 
-fn parse_port(text: &str) -> Result<PortRange, PortError> {
+fn parse_port(text: &str) -> Result<Port, PortError> {
     if let Some((first, last)) = text.split_once(':') {
         let range = PortRange { first: parse_number(first)?, last: parse_number(last)? };
-        return if range.first <= range.last { Ok(range) } else { Err(PortError::Backwards) };
+        return if range.first <= range.last {
+            Ok(Port::Range(range))
+        } else {
+            Err(PortError::Backwards)
+        };
     }
     match parse_number(text) {
-        Ok(number) => Ok(PortRange { first: number, last: number }),
-        Err(PortError::Syntax) if is_port_name(text) => Err(PortError::Name),
+        Ok(number) => Ok(Port::Range(PortRange { first: number, last: number })),
+        Err(PortError::Syntax) if is_port_name(text) => Ok(Port::Named(text.to_owned())),
         Err(error) => Err(error),
     }
 }
@@ -167,12 +171,16 @@ pub(crate) fn check_port_name(name: &str, node: &Node, reader: &mut Reader) {
     reader.report(finding);
 }
 
-/// Kubernetes' port names: at most 15 lower-case letters, digits and `-`, with a letter among them.
+/// Kubernetes' port names: at most 15 lower-case letters, digits and `-`, with a letter among them, no `-` at an
+/// end or beside another (`IsValidPortName`).
 pub(crate) fn is_port_name(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.len() <= 15
         && text.bytes().all(inner)
         && text.bytes().any(|byte| byte.is_ascii_lowercase())
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && !text.contains("--")
 }
 
 #[cfg(test)]
@@ -180,8 +188,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_numbers_and_ranges() {
-        let range = |first, last| Ok(PortRange { first, last });
+    fn ports_are_numbers_ranges_and_names() {
+        let range = |first, last| Ok(Port::Range(PortRange { first, last }));
         let cases = [
             ("22", range(22, 22)),
             ("8000:8100", range(8000, 8100)),
@@ -190,7 +198,11 @@ mod tests {
             ("0", Err(PortError::OutOfRange)),
             ("0:100", Err(PortError::OutOfRange)),
             ("65536", Err(PortError::OutOfRange)),
-            ("ssh", Err(PortError::Name)),
+            ("ssh", Ok(Port::Named("ssh".to_owned()))),
+            ("a--b", Err(PortError::Syntax)),
+            ("-a", Err(PortError::Syntax)),
+            ("HTTP", Err(PortError::Syntax)),
+            ("name-of-16-chars", Err(PortError::Syntax)),
             ("8000-8100", Err(PortError::Syntax)),
             ("22:", Err(PortError::Syntax)),
             ("", Err(PortError::Syntax)),

@@ -67,12 +67,16 @@ fn table_of(node: &Node) -> Option<&Table> {
     }
 }
 
-/// The fields of a resource, those of `metadata` apart from those of `spec`.
-fn parts(resource: &Item) -> (Table, Table) {
+/// The fields of a resource as YAML and JSON have them: those of `metadata` and `spec` in one table each.
+fn parts(resource: &Item) -> [Entry; 2] {
     let entries = table_of(&resource.node).map(|table| table.entries.clone()).unwrap_or_default();
-    let (metadata, spec) =
+    let (metadata, spec): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(|entry| METADATA_FIELDS.contains(&entry.key.as_str()));
-    (Table { entries: metadata }, Table { entries: spec })
+    let part = |key: &str, entries| {
+        let node = Node { span: 0..0, value: Value::Table(Table { entries }) };
+        Entry { key: key.to_owned(), key_span: 0..0, node }
+    };
+    [part("metadata", metadata), part("spec", spec)]
 }
 
 fn toml_document(resources: &[Item]) -> String {
@@ -82,8 +86,10 @@ fn toml_document(resources: &[Item]) -> String {
             let separator = if out.is_empty() { "" } else { "\n" };
             // Writing into a string cannot fail.
             let _ = writeln!(out, "{separator}[[{}]]", kind.plural());
-            let (metadata, spec) = parts(resource);
-            for (key, entry) in entries(&metadata).chain(entries(&spec)) {
+            let Some(table) = table_of(&resource.node) else { continue };
+            let is_name = |(key, _): &(&str, &Entry)| METADATA_FIELDS.contains(key);
+            let rest = entries(table).filter(|entry| !is_name(entry));
+            for (key, entry) in entries(table).filter(is_name).chain(rest) {
                 let value = toml_value(key, &entry.node, true);
                 let _ = writeln!(out, "{} = {value}", toml_key(key));
             }
@@ -132,10 +138,10 @@ fn toml_key(key: &str) -> String {
 }
 
 fn yaml_resource(resource: &Item) -> String {
-    let (metadata, spec) = parts(resource);
-    let mut out = format!("apiVersion: projectcalico.org/v3\nkind: {}\n", resource.kind.name());
-    for (key, table) in [("metadata", metadata), ("spec", spec)] {
-        yaml_entry(key, &Node { span: 0..0, value: Value::Table(table) }, 0, &mut out);
+    let form = resource.kind.form();
+    let mut out = format!("apiVersion: {}\nkind: {}\n", form.api_version(), form.name);
+    for part in parts(resource) {
+        yaml_entry(&part.key, &part.node, 0, &mut out);
     }
     out
 }
@@ -233,14 +239,14 @@ fn json_document(resources: &[Item]) -> String {
 }
 
 fn json_resource(resource: &Item) -> String {
-    let (metadata, spec) = parts(resource);
-    let part = |table| json_value("", &Node { span: 0..0, value: Value::Table(table) }, 2);
-    format!(
-        "{{\n  \"apiVersion\": \"projectcalico.org/v3\",\n  \"kind\": \"{}\",\n  \"metadata\": {},\n  \"spec\": {}\n}}",
-        resource.kind.name(),
-        part(metadata),
-        part(spec),
-    )
+    let form = resource.kind.form();
+    let mut out =
+        format!("{{\n  \"apiVersion\": \"{}\",\n  \"kind\": \"{}\"", form.api_version(), form.name);
+    for part in parts(resource) {
+        // Writing into a string cannot fail.
+        let _ = write!(out, ",\n  \"{}\": {}", part.key, json_value(&part.key, &part.node, 2));
+    }
+    out + "\n}"
 }
 
 /// A value; what has tables or arrays within has a line for each part.

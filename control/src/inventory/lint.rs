@@ -1,24 +1,21 @@
 //! What is no mistake in one document but looks like one in the whole set. Warnings only.
 
-use std::collections::{BTreeSet, HashMap};
+mod carriers;
+mod endpoints;
+mod selectors;
 
-use classifier::label::Labels;
-use classifier::resource::{Action, PolicySet};
-use classifier::selector::{Expr, Selector};
+use std::collections::BTreeSet;
+
+use classifier::resource::PolicySet;
 
 use crate::diagnostic::Diagnostic;
-use crate::resolve::{
-    Content, Gateway, NetworkSet, PolicyContent, Resource, Resources, SelectorRole, SelectorUse,
-};
-
-/// Most times a selector is asked about labels; beyond, the rest of the selectors is not looked at.
-const EVALUATIONS_MAX: usize = 5_000_000;
+use crate::resolve::{Content, Gateway, NetworkSet, PolicyContent, Resource, Resources, Uses};
 
 /// Everything that is worth a look.
 pub(super) fn findings(
     resources: &Resources,
     set: &PolicySet,
-    _gateway: &Gateway,
+    gateway: &Gateway,
 ) -> Vec<Diagnostic> {
     let mut findings: Vec<Diagnostic> = Vec::new();
     for resource in resources.iter() {
@@ -29,7 +26,9 @@ pub(super) fn findings(
             findings.extend(unknown_tier(policy, set));
         }
     }
-    findings.extend(of_selectors(resources, set));
+    findings.extend(unknown_names(resources, set));
+    findings.extend(endpoints::findings(resources, set, gateway));
+    findings.extend(selectors::findings(resources, set));
     findings
 }
 
@@ -68,125 +67,43 @@ fn unknown_tier(policy: &PolicyContent, set: &PolicySet) -> Option<Diagnostic> {
     Some(finding)
 }
 
-/// What selectors do with the objects and interfaces that there are.
-fn of_selectors(resources: &Resources, set: &PolicySet) -> Vec<Diagnostic> {
+/// Services and names of ports that rules use and nothing has: they match nothing.
+fn unknown_names(resources: &Resources, set: &PolicySet) -> Vec<Diagnostic> {
+    let services: BTreeSet<_> = set.services.iter().map(|service| &service.name).collect();
+    let ports = set.objects.iter().flat_map(|object| &object.ports);
+    let ports: BTreeSet<&str> = ports.map(|port| port.name.as_str()).collect();
     let mut findings = Vec::new();
-    let carriers = carriers(set);
-    let mut known: HashMap<&Selector, Seen<'_>> = HashMap::new();
-    for used in resources.contents_of_policies().flat_map(|policy| &policy.selectors) {
-        if known.len().saturating_mul(carriers.len()) > EVALUATIONS_MAX {
-            let message = "the policy is too large to look at every selector";
-            let help = "selectors that match nothing are not all reported";
-            findings.push(Diagnostic::warning("selector.not-looked-at", message).help(help));
-            break;
+    for used in resources.iter().filter_map(uses) {
+        for service in used.services.iter().filter(|used| !services.contains(&used.name)) {
+            let name = format!("{}/{}", service.name.namespace, service.name.name);
+            let message = format!("the service `{name}` has no endpoints");
+            let finding = Diagnostic::warning("service.unknown", message)
+                .at(service.at.clone(), "matches nothing")
+                .help("add its `EndpointSlice`, or match by `selector`");
+            findings.push(finding);
         }
-        let seen =
-            known.entry(&used.selector).or_insert_with(|| Seen::of(&used.selector, &carriers));
-        findings.extend(seen.finding(used));
+        for port in used.ports.iter().filter(|used| !ports.contains(used.name.as_str())) {
+            let message = format!("no endpoint has a port named `{}`", port.name);
+            let finding = Diagnostic::warning("rule.port-name-unknown", message)
+                .at(port.at.clone(), "stands for no port")
+                .help("write the number, or give the port a name in `ports` of the host endpoint");
+            findings.push(finding);
+        }
     }
     findings
 }
 
-/// Something that a selector can match.
-#[derive(Clone, Copy, Debug)]
-struct Carrier<'a> {
-    name: &'a str,
-    labels: &'a Labels,
-}
-
-/// Everything that a selector can match. What is an interface and a peer has the same labels as both.
-fn carriers(set: &PolicySet) -> Vec<Carrier<'_>> {
-    let objects = set.objects.iter().filter(|object| !object.peer_only);
-    let objects = objects.map(|object| Carrier { name: &object.name, labels: &object.labels });
-    let interfaces = set.interfaces.iter();
-    let interfaces = interfaces.map(|own| Carrier { name: &own.name, labels: &own.labels });
-    objects.chain(interfaces).collect()
-}
-
-/// What one selector does with the objects of the set.
-#[derive(Clone, Copy, Debug)]
-struct Seen<'a> {
-    matches_any: bool,
-    /// A label that the selector compares with `!=` or `not in`, and an object that matches without having it.
-    unlabelled: Option<(&'a str, &'a str)>,
-}
-
-impl<'a> Seen<'a> {
-    fn of(selector: &'a Selector, carriers: &[Carrier<'a>]) -> Self {
-        let mut negated = BTreeSet::new();
-        negated_labels(selector.expr(), &mut negated);
-        let mut matching = carriers.iter().filter(|carrier| selector.matches(carrier.labels));
-        if negated.is_empty() {
-            return Self { matches_any: matching.next().is_some(), unlabelled: None };
-        }
-        let mut seen = Self { matches_any: false, unlabelled: None };
-        for carrier in matching {
-            seen.matches_any = true;
-            let missing = negated.iter().find(|label| carrier.labels.get(label).is_none());
-            if let Some(label) = missing {
-                seen.unlabelled = Some((label, carrier.name));
-                break;
-            }
-        }
-        seen
-    }
-
-    fn finding(&self, used: &SelectorUse) -> Option<Diagnostic> {
-        if !self.matches_any {
-            return Some(matches_nothing(used));
-        }
-        let (label, object) = self.unlabelled?;
-        let message = format!("the selector also matches objects without the label `{label}`");
-        let finding = Diagnostic::warning("selector.unlabelled", message)
-            .at(used.at.clone(), format!("matches `{object}`, which has no `{label}`"))
-            .help(format!("add `has({label}) &&` if that is not meant"));
-        Some(finding)
-    }
-}
-
-fn matches_nothing(used: &SelectorUse) -> Diagnostic {
-    let (message, help) = match used.role {
-        SelectorRole::Protects => (
-            "the policy protects nothing",
-            "no object has such labels: correct the selector or the labels, unless the label comes later",
-        ),
-        SelectorRole::Peer(Action::Deny) => (
-            "this deny rule denies nothing",
-            "no object has such labels, so what it should deny goes on to the next rule: correct it first",
-        ),
-        SelectorRole::Peer(Action::Allow | Action::Log | Action::Pass) => (
-            "this rule matches nothing",
-            "no object has such labels: correct the selector or the labels",
-        ),
-        SelectorRole::NotPeer => (
-            "this `notSelector` leaves nothing out",
-            "no object has such labels, so every address passes this condition: correct it first",
-        ),
-    };
-    Diagnostic::warning("selector.matches-nothing", message)
-        .at(used.at.clone(), "matches no object")
-        .help(help)
-}
-
-/// Labels that the expression compares with `!=` or `not in`.
-fn negated_labels<'a>(expr: &'a Expr, labels: &mut BTreeSet<&'a str>) {
-    match expr {
-        Expr::NotEqual(label, _) | Expr::NotIn(label, _) => {
-            labels.insert(label);
-        }
-        Expr::Not(inner) => negated_labels(inner, labels),
-        Expr::And(operands) | Expr::Or(operands) => {
-            for operand in operands {
-                negated_labels(operand, labels);
-            }
-        }
-        Expr::All
-        | Expr::Global
-        | Expr::Has(_)
-        | Expr::Equal(..)
-        | Expr::Contains(..)
-        | Expr::StartsWith(..)
-        | Expr::EndsWith(..)
-        | Expr::In(..) => {}
+fn uses(resource: &Resource) -> Option<&Uses> {
+    match &resource.content {
+        Content::Policy(policy) => Some(&policy.uses),
+        Content::Profile(profile) => Some(&profile.uses),
+        Content::EndpointSlice(_)
+        | Content::HostEndpoint(_)
+        | Content::Idle
+        | Content::Namespace(_)
+        | Content::NetworkSet(_)
+        | Content::Pod(_)
+        | Content::ServiceAccount(_)
+        | Content::Tier(_) => None,
     }
 }

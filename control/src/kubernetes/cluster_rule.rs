@@ -9,7 +9,7 @@ use super::rules::{self, Direction, peers_of};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::document::metadata::{self, NameRule};
 use crate::document::{Entry, Fields, Kind, Node, Reader, Thing};
-use crate::resolve::{Content, Key, PolicyContent, Resource, SelectorRole, SelectorUse};
+use crate::resolve::{Content, Key, PolicyContent, Resource, SelectorRole, SelectorUse, Uses};
 
 static SUBJECT: Thing =
     Thing { name: "a subject", fields: &["namespaces", "pods"], unsupported: &[] };
@@ -94,7 +94,11 @@ pub(super) fn policy(
         egress,
     };
     let key = Key { kind, namespace: None, name };
-    let content = PolicyContent { policy, tier_at: None, selectors: read.selectors };
+    let content = PolicyContent {
+        policy,
+        tier_at: None,
+        uses: Uses { selectors: read.selectors, ..Uses::default() },
+    };
     Some(Resource { key, at, content: Content::Policy(Box::new(content)) })
 }
 

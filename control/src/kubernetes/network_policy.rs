@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::document::metadata::{self, NameRule};
 use crate::document::rule_value::is_port_name;
 use crate::document::{Entry, Fields, Kind, Node, Reader, Thing, Value, written};
-use crate::resolve::{Content, Key, PolicyContent, Resource, SelectorRole, SelectorUse};
+use crate::resolve::{Content, Key, PolicyContent, Resource, SelectorRole, SelectorUse, Uses};
 
 /// Where Calico puts these policies within the default tier.
 const ORDER: f64 = 1000.0;
@@ -147,7 +147,11 @@ fn policy(
         egress,
     };
     let key = Key { kind, namespace: Some(namespace), name };
-    let content = PolicyContent { policy, tier_at: None, selectors: read.selectors };
+    let content = PolicyContent {
+        policy,
+        tier_at: None,
+        uses: Uses { selectors: read.selectors, ..Uses::default() },
+    };
     Some(Resource { key, at, content: Content::Policy(Box::new(content)) })
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use classifier::label::Labels;
-use classifier::resource::{Action, NamedPort, Policy, Rule, ServiceEndpoint, Tier};
+use classifier::resource::{Action, NamedPort, Policy, Rule, ServiceEndpoint, ServiceName, Tier};
 use classifier::selector::Selector;
 use ipnet::IpNet;
 
@@ -11,7 +11,6 @@ use crate::diagnostic::Place;
 
 /// What a resource holds.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "what readers of all kinds make")]
 pub(crate) enum Content {
     EndpointSlice(EndpointSlice),
     HostEndpoint(HostEndpoint),
@@ -34,8 +33,30 @@ pub(crate) struct PolicyContent {
     pub(crate) policy: Policy,
     /// Where the tier is named, if it is.
     pub(crate) tier_at: Option<Place>,
+    pub(crate) uses: Uses,
+}
+
+/// What rules and policies name, with the places that findings about the whole set point to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Uses {
     /// The policy's own selector and those of its rules.
     pub(crate) selectors: Vec<SelectorUse>,
+    pub(crate) services: Vec<ServiceUse>,
+    pub(crate) ports: Vec<PortUse>,
+}
+
+/// A port that a rule names.
+#[derive(Clone, Debug)]
+pub(crate) struct PortUse {
+    pub(crate) name: String,
+    pub(crate) at: Place,
+}
+
+/// A service that a rule names.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceUse {
+    pub(crate) name: ServiceName,
+    pub(crate) at: Place,
 }
 
 /// An effective selector of a policy, and what it is for.
@@ -84,6 +105,8 @@ pub(crate) struct HostEndpoint {
     pub(crate) expected_ips: Vec<IpAddr>,
     /// Names of its profiles, in order.
     pub(crate) profiles: Vec<String>,
+    /// Where each of them is named.
+    pub(crate) profiles_at: Vec<Place>,
     pub(crate) ports: Vec<NamedPort>,
 }
 
@@ -102,6 +125,7 @@ pub(crate) struct ProfileContent {
     pub(crate) labels_to_apply: Labels,
     pub(crate) ingress: Vec<Rule>,
     pub(crate) egress: Vec<Rule>,
+    pub(crate) uses: Uses,
 }
 
 /// A part of the endpoints of a service in the same namespace.

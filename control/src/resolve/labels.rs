@@ -72,6 +72,11 @@ impl Resources {
         }
     }
 
+    /// Whether a profile of that name gives labels or rules.
+    pub(crate) fn has_profile(&self, name: &str) -> bool {
+        self.named(Kind::Profile, None, name).is_some() || !self.profile_labels(name).is_empty()
+    }
+
     /// What a namespace gives to what is in it; nothing if it is not known.
     fn namespace_labels(&self, name: &str) -> Labels {
         let resource = self.named(Kind::Namespace, None, name);

@@ -14,10 +14,13 @@ use std::collections::btree_map::Entry;
 use classifier::resource::{Defaults, GatewayPort};
 
 pub(crate) use self::content::{
-    Content, EndpointSlice, HostEndpoint, ListUse, NetworkSet, Pod, PolicyContent, SelectorRole,
-    SelectorUse,
+    Content, EndpointSlice, HostEndpoint, ListUse, NetworkSet, Pod, PolicyContent, PortUse,
+    ProfileContent, SelectorRole, SelectorUse, ServiceUse, Uses,
 };
-pub(crate) use self::labels::{NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR};
+pub(crate) use self::labels::{
+    NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX,
+};
+pub(crate) use self::set::DEFAULT_ALLOW;
 use crate::diagnostic::Place;
 pub use crate::document::Kind;
 
@@ -114,14 +117,6 @@ impl Resources {
     /// Everything, in the order of the keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Resource> {
         self.by_key.values()
-    }
-
-    /// Every policy, in the order of the keys.
-    pub(crate) fn contents_of_policies(&self) -> impl Iterator<Item = &PolicyContent> {
-        self.iter().filter_map(|resource| {
-            let Content::Policy(policy) = &resource.content else { return None };
-            Some(&**policy)
-        })
     }
 
     /// The resource of that name.

@@ -47,7 +47,11 @@ impl Resources {
     }
 
     fn policies(&self) -> Vec<Policy> {
-        self.contents_of_policies().map(|content| content.policy.clone()).collect()
+        let policies = self.iter().filter_map(|resource| {
+            let Content::Policy(content) = &resource.content else { return None };
+            Some(content.policy.clone())
+        });
+        policies.collect()
     }
 
     /// The object that a resource is; an interface of the gateway itself is one to rules only.
