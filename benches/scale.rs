@@ -1,0 +1,71 @@
+//! What scale costs: compile, memory and classify on large estates. Repeat with `cargo bench --bench scale`.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "benches stop at the first surprise and print what they saw"
+)]
+
+mod scenario;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use classifier::compile::{Limits, compile};
+use classifier::decision::Verdict;
+use classifier::image::{Image, ImageBytes};
+use classifier::packet::{Crossing, PacketKey, Side};
+use fastrand::Rng;
+use scenario::Draw;
+use scenario::corporate::corporate;
+
+const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);
+const ROUNDS: usize = 3;
+
+fn main() {
+    for (scale, rules) in [(0.001, 10), (0.01, 1_000), (1.0, 1_000), (1.0, 10_000), (1.0, 50_000)] {
+        report(scale, rules);
+    }
+}
+
+fn report(scale: f64, rules: usize) {
+    let scenario = corporate(7, scale, rules);
+    let set = &scenario.set;
+    let prefixes: usize = set.objects.iter().map(|object| object.nets.len()).sum();
+    println!("corporate: {} sets, {prefixes} prefixes, {rules} rules", set.objects.len());
+    let started = Instant::now();
+    let image = compile(set, 1, &Limits::default()).expect("a policy that compiles");
+    println!("  compile    {:>8.3} s", started.elapsed().as_secs_f64());
+    let started = Instant::now();
+    Image::load(ImageBytes::from_slice(image.bytes())).expect("a good image");
+    println!("  load       {:>8.3} s", started.elapsed().as_secs_f64());
+    println!("  image      {:>8.1} MB   {:?}", image.bytes().len() as f64 / 1e6, image.view().sizes());
+    let mut rng = Rng::with_seed(11);
+    for draw in [Draw::Even, Draw::Zipf] {
+        let packets = scenario.packets(1 << 20, draw, &mut rng);
+        classify(&image, &packets, draw);
+    }
+}
+
+fn classify(image: &Image, packets: &[PacketKey], draw: Draw) {
+    let view = image.view();
+    let mut allowed = 0;
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let started = Instant::now();
+            allowed = packets
+                .iter()
+                .filter(|packet| view.classify(black_box(packet), INWARD).verdict() == Verdict::Allow)
+                .count();
+            started.elapsed().as_secs_f64() * 1e9 / packets.len() as f64
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!(
+        "  classify   {:>8.1} ns [{:.1} to {:.1}] {draw:?}, {allowed} of {} allowed",
+        times[ROUNDS / 2],
+        times[0],
+        times[ROUNDS - 1],
+        packets.len()
+    );
+}
