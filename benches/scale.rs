@@ -39,7 +39,11 @@ fn report(scale: f64, rules: usize) {
     let started = Instant::now();
     Image::load(ImageBytes::from_slice(image.bytes())).expect("a good image");
     println!("  load       {:>8.3} s", started.elapsed().as_secs_f64());
-    println!("  image      {:>8.1} MB   {:?}", image.bytes().len() as f64 / 1e6, image.view().sizes());
+    println!(
+        "  image      {:>8.1} MB   {:?}",
+        image.bytes().len() as f64 / 1e6,
+        image.view().sizes()
+    );
     let mut rng = Rng::with_seed(11);
     for draw in [Draw::Even, Draw::Zipf] {
         let packets = scenario.packets(1 << 20, draw, &mut rng);
@@ -55,7 +59,9 @@ fn classify(image: &Image, packets: &[PacketKey], draw: Draw) {
             let started = Instant::now();
             allowed = packets
                 .iter()
-                .filter(|packet| view.classify(black_box(packet), INWARD).verdict() == Verdict::Allow)
+                .filter(|packet| {
+                    view.classify(black_box(packet), INWARD).verdict() == Verdict::Allow
+                })
                 .count();
             started.elapsed().as_secs_f64() * 1e9 / packets.len() as f64
         })

@@ -3,6 +3,7 @@
 //! Names travel inside, so that a decision of generation 41 can be read with image 41 alone.
 
 mod bytes;
+mod index;
 pub(crate) mod layout;
 pub(crate) mod rule;
 mod trace;
@@ -12,6 +13,7 @@ mod view;
 use std::fmt;
 
 pub use self::bytes::ImageBytes;
+use self::index::Index;
 pub use self::layout::FORMAT_VERSION;
 use self::layout::Layout;
 pub use self::rule::Mismatch;
@@ -24,6 +26,7 @@ pub use self::view::{ObjectInfo, RuleInfo, Sizes, View};
 pub struct Image {
     bytes: ImageBytes,
     layout: Layout,
+    index: Index,
 }
 
 impl Image {
@@ -34,7 +37,8 @@ impl Image {
     pub fn load(bytes: ImageBytes) -> Result<Self, ImageError> {
         let layout = Layout::read(bytes.as_bytes())?;
         validate::validate(bytes.as_bytes(), &layout)?;
-        Ok(Self { bytes, layout })
+        let index = View::index(bytes.as_bytes(), &layout);
+        Ok(Self { bytes, layout, index })
     }
 
     /// The number of this publication.
@@ -58,7 +62,7 @@ impl Image {
     /// The tables, ready to be asked. Cheap: take one for each batch.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View::new(self.bytes(), &self.layout)
+        View::new(self.bytes(), &self.layout, &self.index)
     }
 }
 

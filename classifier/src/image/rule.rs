@@ -181,7 +181,7 @@ impl Sets<'_> {
         1 << (set % 64)
     }
 
-    fn contains(self, set: u32) -> bool {
+    pub(crate) fn contains(self, set: u32) -> bool {
         /// Up to here, looking at all is faster than a search.
         const FEW: usize = 16;
         if self.colours & Self::colour(set) == 0 {
@@ -322,6 +322,33 @@ impl RuleWords {
             && in_nets(destination_sets, self.0[7], self.0[8])
             && in_nets(source_sets, source, not_source)
             && in_nets(destination_sets, destination, not_destination)
+    }
+
+    /// A match set that the other end of a packet must belong to for the row to match, or `NONE`.
+    pub(crate) fn needed_set(&self, direction: Direction, tables: RuleTables<'_>) -> u32 {
+        let [source_also, _, destination_also, _] = self.extras_in(tables);
+        let [_, _, _, source, source_nets, _, destination, destination_nets, ..] = self.0;
+        let (selector, negated, nets, also) = match direction {
+            Direction::Ingress => (source, SOURCE_SET_NEGATED, source_nets, source_also),
+            Direction::Egress => {
+                (destination, DESTINATION_SET_NEGATED, destination_nets, destination_also)
+            }
+        };
+        let selector = if self.0[0] & negated == 0 { selector } else { NONE };
+        [selector, nets, also].into_iter().find(|set| *set != NONE).unwrap_or(NONE)
+    }
+
+    /// The protocols and destination ports that the row asks for, as numbers of protocol and port; none when it does not
+    /// ask for both.
+    pub(crate) fn destination_spans(&self, tables: RuleTables<'_>) -> Vec<(u32, u32)> {
+        let [protocol, ..] = self.protocols();
+        let [_, _, ports, _] = self.ports();
+        let Some(protocol) = protocol else { return Vec::new() };
+        let protocol = u32::from(protocol) << 16;
+        let end = ports.first.saturating_add(ports.count.into());
+        let ranges = tables.port_ranges.get(ports.first as usize..end as usize);
+        let ranges = ranges.unwrap_or_default().iter();
+        ranges.map(|range| (protocol | range >> 16, protocol | range & 0xffff)).collect()
     }
 
     /// Whether the rule is about packets of the family.

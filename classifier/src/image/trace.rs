@@ -78,6 +78,8 @@ pub struct TraceRule<'a> {
 
 /// Hears of everything that an evaluation visits, in order.
 pub(super) trait Observer {
+    /// Whether rules that cannot match are to be visited too.
+    const HEARS_ALL: bool;
     fn checkpoint(&mut self, at: Checkpoint);
     fn tier(&mut self, tier: u32);
     fn policy(&mut self, policy: u32);
@@ -88,6 +90,8 @@ pub(super) trait Observer {
 pub(super) struct Silent;
 
 impl Observer for Silent {
+    const HEARS_ALL: bool = false;
+
     fn checkpoint(&mut self, _: Checkpoint) {}
     fn tier(&mut self, _: u32) {}
     fn policy(&mut self, _: u32) {}
@@ -107,6 +111,8 @@ impl<'a> Recorder<'a> {
 }
 
 impl Observer for Recorder<'_> {
+    const HEARS_ALL: bool = true;
+
     fn checkpoint(&mut self, at: Checkpoint) {
         self.halves.push((at, Vec::new()));
     }

@@ -3,10 +3,11 @@
 mod classes;
 mod decide;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(crate) use self::classes::ClassTier;
 pub(crate) use self::decide::Plane;
+use super::index::Index;
 use super::layout::{CLASS_WORDS, FLAG_STAGED, INTERFACE_WORDS, Layout, NONE, Section};
 use super::rule::{RULE_WORDS, RuleTables, RuleWords, Sets, direction_word};
 use super::trace::Silent;
@@ -33,6 +34,7 @@ pub struct View<'a> {
     rules: &'a [[u32; RULE_WORDS]],
     rule_texts: &'a [u32],
     rule_tables: RuleTables<'a>,
+    index: &'a Index,
     tiers: &'a [u32],
     policies: &'a [[u32; 6]],
     interfaces: &'a [[u32; INTERFACE_WORDS]],
@@ -85,8 +87,9 @@ impl<'a> ObjectInfo<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(bytes: &'a [u8], layout: &Layout) -> Self {
+    pub(super) fn new(bytes: &'a [u8], layout: &Layout, index: &'a Index) -> Self {
         Self {
+            index,
             flags: layout.head.flags,
             v4_starts: layout.table(bytes, Section::V4Starts),
             v4_classes: layout.table(bytes, Section::V4Classes),
@@ -102,10 +105,7 @@ impl<'a> View<'a> {
             blocks: layout.table(bytes, Section::Blocks),
             rules: layout.table(bytes, Section::Rules),
             rule_texts: layout.table(bytes, Section::RuleTexts),
-            rule_tables: RuleTables {
-                port_ranges: layout.table(bytes, Section::PortRanges),
-                extras: layout.table(bytes, Section::Extras),
-            },
+            rule_tables: rule_tables(bytes, layout),
             tiers: layout.table(bytes, Section::Tiers),
             policies: layout.table(bytes, Section::Policies),
             interfaces: layout.table(bytes, Section::Interfaces),
@@ -114,6 +114,17 @@ impl<'a> View<'a> {
             string_ends: layout.table(bytes, Section::StringEnds),
             text: layout.part(bytes, Section::Text),
         }
+    }
+
+    /// Works out the index that `new` takes.
+    pub(super) fn index(bytes: &[u8], layout: &Layout) -> Index {
+        Index::of(
+            layout.table(bytes, Section::V4Starts),
+            layout.table(bytes, Section::V6Starts),
+            layout.table(bytes, Section::Blocks),
+            layout.table(bytes, Section::Rules),
+            rule_tables(bytes, layout),
+        )
     }
 
     /// Decides one packet. Cannot fail: what is in doubt is denied.
@@ -141,14 +152,22 @@ impl<'a> View<'a> {
     pub(crate) fn class_of(&self, address: IpAddr) -> u32 {
         match address {
             IpAddr::V4(address) => {
-                let piece = piece_of(self.v4_starts, &u32::from(address));
+                let piece = self.v4_piece(address);
                 self.v4_classes.get(piece).copied().unwrap_or(NONE)
             }
             IpAddr::V6(address) => {
-                let piece = piece_of(self.v6_starts, &halves(u128::from(address)));
+                let piece = self.v6_piece(address);
                 self.v6_classes.get(piece).copied().unwrap_or(NONE)
             }
         }
+    }
+
+    fn v4_piece(&self, address: Ipv4Addr) -> usize {
+        self.index.v4.piece(self.v4_starts, u32::from(address))
+    }
+
+    fn v6_piece(&self, address: Ipv6Addr) -> usize {
+        self.index.v6.piece(self.v6_starts, halves(u128::from(address)))
     }
 
     fn sets_of(&self, class: u32) -> Sets<'a> {
@@ -163,10 +182,8 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn object_of(&self, address: IpAddr) -> Option<ObjectInfo<'a>> {
         let object = match address {
-            IpAddr::V4(address) => self.v4_names.get(piece_of(self.v4_starts, &u32::from(address))),
-            IpAddr::V6(address) => {
-                self.v6_names.get(piece_of(self.v6_starts, &halves(u128::from(address))))
-            }
+            IpAddr::V4(address) => self.v4_names.get(self.v4_piece(address)),
+            IpAddr::V6(address) => self.v6_names.get(self.v6_piece(address)),
         };
         self.object(*object?)
     }
@@ -234,6 +251,13 @@ impl<'a> View<'a> {
     }
 }
 
+fn rule_tables<'a>(bytes: &'a [u8], layout: &Layout) -> RuleTables<'a> {
+    RuleTables {
+        port_ranges: layout.table(bytes, Section::PortRanges),
+        extras: layout.table(bytes, Section::Extras),
+    }
+}
+
 /// How much an image holds, for `status` and limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Sizes {
@@ -254,11 +278,6 @@ pub struct Sizes {
 /// A half-open range of a table; nothing when it lies outside.
 fn range<T>(table: &[T], [first, end]: [u32; 2]) -> &[T] {
     table.get(first as usize..end as usize).unwrap_or_default()
-}
-
-/// The last piece that starts at or below `address`; the first one starts at 0.
-fn piece_of<T: Ord>(starts: &[T], address: &T) -> usize {
-    starts.partition_point(|start| start <= address).wrapping_sub(1)
 }
 
 /// An IPv6 address as the table holds it.

@@ -6,7 +6,7 @@ use crate::image::layout::{
     FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, INTERFACE_FORWARD, INTERFACE_FORWARD_PENDING,
     INTERFACE_GOVERNED, NONE,
 };
-use crate::image::rule::{Candidate, RuleWords};
+use crate::image::rule::{Candidate, RULE_WORDS, RuleWords};
 use crate::image::trace::Observer;
 use crate::packet::{Crossing, PacketKey, Place};
 use crate::resource::Action;
@@ -195,32 +195,82 @@ impl<O: Observer> Walk<'_, '_, O> {
 
     /// `None` when the tier leaves the packet to the next one.
     fn tier(&mut self, tier: u32, steps: &[u32], denies: bool) -> Option<(Verdict, Reason)> {
-        let view = self.view;
         for step in steps {
-            let Some([policy, direction, first, end]) = view.blocks.get(*step as usize).copied()
-            else {
-                continue;
-            };
-            self.observer.policy(policy);
-            let direction = if direction == 0 { Direction::Egress } else { Direction::Ingress };
-            for words in range(view.rules, [first, end]) {
-                let words = RuleWords(*words);
-                let mismatch = words.mismatch(self.candidate, view.rule_tables);
-                let rule = RuleRef { policy, direction, rule: words.number() };
-                self.observer.rule(rule, mismatch);
-                if mismatch.is_some() {
-                    continue;
-                }
-                match words.action() {
-                    Action::Allow => return Some((Verdict::Allow, Reason::Rule(rule))),
-                    Action::Deny => return Some((Verdict::Deny, Reason::Rule(rule))),
-                    Action::Log => self.logged = self.logged.or(Some(rule)),
-                    Action::Pass => return None,
-                }
+            match self.block(*step) {
+                Step::Decided(verdict, rule) => return Some((verdict, Reason::Rule(rule))),
+                Step::Passed => return None,
+                Step::Undecided => {}
             }
         }
         denies.then_some((Verdict::Deny, Reason::EndOfTier(tier)))
     }
+
+    fn block(&mut self, step: u32) -> Step {
+        let view = self.view;
+        let Some([policy, direction, first, end]) = view.blocks.get(step as usize).copied() else {
+            return Step::Undecided;
+        };
+        self.observer.policy(policy);
+        let (direction, other_end) = match direction {
+            0 => (Direction::Egress, self.candidate.destination_sets),
+            _ => (Direction::Ingress, self.candidate.source_sets),
+        };
+        let rows = range(view.rules, [first, end]);
+        let cursors = if O::HEARS_ALL {
+            None
+        } else {
+            view.index.rows.cursors(step, self.candidate.packet, other_end)
+        };
+        let place = RuleRef { policy, direction, rule: 0 };
+        let Some(cursors) = cursors else { return self.rows(rows, place) };
+        for row in cursors {
+            let Some(words) = rows.get(row as usize) else { continue };
+            let step = self.row(RuleWords(*words), place);
+            if !matches!(step, Step::Undecided) {
+                return step;
+            }
+        }
+        Step::Undecided
+    }
+
+    fn rows(&mut self, rows: &[[u32; RULE_WORDS]], place: RuleRef) -> Step {
+        for words in rows {
+            let step = self.row(RuleWords(*words), place);
+            if !matches!(step, Step::Undecided) {
+                return step;
+            }
+        }
+        Step::Undecided
+    }
+
+    #[inline]
+    fn row(&mut self, words: RuleWords, place: RuleRef) -> Step {
+        let mismatch = words.mismatch(self.candidate, self.view.rule_tables);
+        let rule = RuleRef { rule: words.number(), ..place };
+        self.observer.rule(rule, mismatch);
+        if mismatch.is_some() {
+            return Step::Undecided;
+        }
+        match words.action() {
+            Action::Allow => Step::Decided(Verdict::Allow, rule),
+            Action::Deny => Step::Decided(Verdict::Deny, rule),
+            Action::Pass => Step::Passed,
+            Action::Log => {
+                self.logged = self.logged.or(Some(rule));
+                Step::Undecided
+            }
+        }
+    }
+}
+
+/// Where rules leave a packet.
+enum Step {
+    /// One allowed or denied.
+    Decided(Verdict, RuleRef),
+    /// One passed it to the next tier.
+    Passed,
+    /// None did either.
+    Undecided,
 }
 
 impl View<'_> {

@@ -1,0 +1,258 @@
+//! Which rows of a long block can match a packet, without walking the block.
+//!
+//! Most rules name who the other end may be, and most packets come from somebody whom few rules name. So the rows of a
+//! block are kept by the match set that the other end must belong to; a packet is asked only of the rows of the sets that
+//! its other end belongs to, and of those that ask for none. Where one such list is long, its rows are kept by protocol
+//! and destination port as well. Rows are visited in their order, so the first that matches is the first of the block.
+
+use std::collections::BTreeMap;
+
+use crate::decision::Direction;
+use crate::image::layout::NONE;
+use crate::image::rule::{RULE_WORDS, RuleTables, RuleWords, Sets};
+use crate::packet::{PacketKey, Transport};
+
+/// A block, or a list, of fewer rows is walked.
+const SHORT: usize = 16;
+/// Most lists that are merged for a packet; a packet with more is judged by a walk.
+const LISTS_MAX: usize = 16;
+
+/// The index of all long blocks of an image.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RowIndex {
+    /// For each block its range in `keys`; empty for one without an index.
+    blocks: Vec<Indexed>,
+    /// Match sets, ascending within a block; `NONE` is the last and stands for rows that ask for no set.
+    keys: Vec<u32>,
+    /// For each key its rows.
+    lists: Vec<List>,
+    /// Rows, counted from the block's first, ascending in each list.
+    rows: Vec<u32>,
+    /// Where each cell of a list begins: protocol and port in one number, ascending in each list.
+    starts: Vec<u32>,
+    /// For each start the range of its rows in `rows`.
+    cells: Vec<[u32; 2]>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Indexed {
+    keys: [u32; 2],
+    colours: u64,
+}
+
+/// The rows of one key.
+#[derive(Clone, Copy, Debug, Default)]
+struct List {
+    /// Range in `rows` of those that can match whatever the port.
+    anywhere: [u32; 2],
+    /// Range in `starts` of those that are kept by port.
+    cells: [u32; 2],
+}
+
+/// The lists of rows that one packet is to be asked of, merged as they are read.
+pub(crate) struct Cursors<'a> {
+    lists: [&'a [u32]; LISTS_MAX],
+    count: usize,
+    overflow: bool,
+}
+
+impl RowIndex {
+    /// Works the index out from the tables: blocks as in `Section::Blocks`, rows of rules, and what they point to.
+    pub(crate) fn of(
+        blocks: &[[u32; 4]],
+        rules: &[[u32; RULE_WORDS]],
+        tables: RuleTables<'_>,
+    ) -> Self {
+        let mut index = Self::default();
+        for [_, direction, first, end] in blocks {
+            let rows = rules.get(*first as usize..*end as usize).unwrap_or_default();
+            let direction = if *direction == 0 { Direction::Egress } else { Direction::Ingress };
+            let indexed = if rows.len() < SHORT {
+                Indexed::default()
+            } else {
+                index.add(rows, direction, tables)
+            };
+            index.blocks.push(indexed);
+        }
+        index
+    }
+
+    /// The rows of a block that a packet is to be asked of, in order; `None` when the block is to be walked.
+    #[inline]
+    pub(crate) fn cursors(
+        &self,
+        block: u32,
+        packet: &PacketKey,
+        other_end: Sets<'_>,
+    ) -> Option<Cursors<'_>> {
+        let Indexed { keys: [first, end], colours } = *self.blocks.get(block as usize)?;
+        let keys = self.keys.get(first as usize..end as usize)?;
+        let (_, sets) = keys.split_last()?;
+        let port = port_key(packet);
+        let mut cursors = Cursors { lists: [&[]; LISTS_MAX], count: 0, overflow: false };
+        let mut add = |at: usize| {
+            if let Some(list) = self.lists.get(first as usize + at) {
+                self.add_list(list, port, &mut cursors);
+            }
+        };
+        if colours & other_end.colours != 0 {
+            if sets.len() < other_end.numbers.len() {
+                for (at, set) in sets.iter().enumerate() {
+                    if other_end.contains(*set) {
+                        add(at);
+                    }
+                }
+            } else {
+                for set in other_end.numbers {
+                    if colours & Sets::colour(*set) != 0
+                        && let Ok(at) = sets.binary_search(set)
+                    {
+                        add(at);
+                    }
+                }
+            }
+        }
+        add(sets.len());
+        (!cursors.overflow).then_some(cursors)
+    }
+
+    fn add_list<'a>(&'a self, list: &List, port: Option<u32>, cursors: &mut Cursors<'a>) {
+        cursors.push(slice(&self.rows, list.anywhere));
+        let (Some(port), [first, end]) = (port, list.cells) else { return };
+        let starts = slice(&self.starts, [first, end]);
+        let Some(at) = starts.partition_point(|start| *start <= port).checked_sub(1) else {
+            return;
+        };
+        if let Some(cell) = self.cells.get(first as usize + at) {
+            cursors.push(slice(&self.rows, *cell));
+        }
+    }
+
+    fn add(
+        &mut self,
+        rows: &[[u32; RULE_WORDS]],
+        direction: Direction,
+        tables: RuleTables<'_>,
+    ) -> Indexed {
+        let mut by_key: BTreeMap<u32, Vec<(u32, RuleWords)>> = BTreeMap::from([(NONE, Vec::new())]);
+        for (number, words) in (0..).zip(rows) {
+            let words = RuleWords(*words);
+            let key = words.needed_set(direction, tables);
+            by_key.entry(key).or_default().push((number, words));
+        }
+        let first = position(self.keys.len());
+        let mut colours = 0;
+        for (key, rows) in by_key {
+            if key != NONE {
+                colours |= Sets::colour(key);
+            }
+            let list = self.list(&rows, tables);
+            self.keys.push(key);
+            self.lists.push(list);
+        }
+        Indexed { keys: [first, position(self.keys.len())], colours }
+    }
+
+    fn list(&mut self, rows: &[(u32, RuleWords)], tables: RuleTables<'_>) -> List {
+        let by_port = if rows.len() < SHORT { None } else { Cells::of(rows, tables) };
+        let begin = position(self.rows.len());
+        let Some(cells) = by_port else {
+            self.rows.extend(rows.iter().map(|(number, _)| number));
+            return List { anywhere: [begin, position(self.rows.len())], cells: [0, 0] };
+        };
+        self.rows.extend(&cells.anywhere);
+        let anywhere = [begin, position(self.rows.len())];
+        let first = position(self.starts.len());
+        for (start, rows) in cells.cells {
+            let begin = position(self.rows.len());
+            self.rows.extend(rows);
+            self.starts.push(start);
+            self.cells.push([begin, position(self.rows.len())]);
+        }
+        List { anywhere, cells: [first, position(self.starts.len())] }
+    }
+}
+
+impl<'a> Cursors<'a> {
+    fn push(&mut self, list: &'a [u32]) {
+        if list.is_empty() {
+            return;
+        }
+        match self.lists.get_mut(self.count) {
+            Some(slot) => {
+                *slot = list;
+                self.count += 1;
+            }
+            None => self.overflow = true,
+        }
+    }
+}
+
+impl Iterator for Cursors<'_> {
+    type Item = u32;
+
+    /// The lowest row of all lists. A row is in no two lists.
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        let lists = self.lists.get_mut(..self.count)?;
+        let lowest = lists
+            .iter_mut()
+            .filter(|list| !list.is_empty())
+            .min_by_key(|list| list.first().copied())?;
+        let (row, rest) = lowest.split_first()?;
+        *lowest = rest;
+        Some(*row)
+    }
+}
+
+/// The rows of a list by protocol and destination port.
+struct Cells {
+    anywhere: Vec<u32>,
+    /// Where each begins, and its rows.
+    cells: Vec<(u32, Vec<u32>)>,
+}
+
+impl Cells {
+    /// `None` when ranges overlap so much that cells would not pay.
+    fn of(rows: &[(u32, RuleWords)], tables: RuleTables<'_>) -> Option<Self> {
+        let mut anywhere = Vec::new();
+        // Where a row comes in and where it goes out again.
+        let mut edges: BTreeMap<u32, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
+        for (number, words) in rows {
+            let spans = words.destination_spans(tables);
+            if spans.is_empty() {
+                anywhere.push(*number);
+            }
+            for (first, last) in spans {
+                edges.entry(first).or_default().0.push(*number);
+                edges.entry(last + 1).or_default().1.push(*number);
+            }
+        }
+        let mut inside: Vec<u32> = Vec::new();
+        let mut cells = Vec::with_capacity(edges.len());
+        let mut left = rows.len() * 8;
+        for (start, (entering, leaving)) in edges {
+            inside.retain(|row| !leaving.contains(row));
+            inside.extend(entering);
+            inside.sort_unstable();
+            left = left.checked_sub(inside.len())?;
+            cells.push((start, inside.clone()));
+        }
+        Some(Self { anywhere, cells })
+    }
+}
+
+fn port_key(packet: &PacketKey) -> Option<u32> {
+    match packet.transport {
+        Transport::Ports { dst, .. } => Some(u32::from(packet.protocol) << 16 | u32::from(dst)),
+        Transport::Icmp { .. } | Transport::Opaque => None,
+    }
+}
+
+fn slice(table: &[u32], [first, end]: [u32; 2]) -> &[u32] {
+    table.get(first as usize..end as usize).unwrap_or_default()
+}
+
+fn position(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(NONE)
+}
