@@ -210,10 +210,12 @@ fn write_cursor(path: &Path, counts: FlowLogCounts) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use classifier::compile::{Limits, compile};
-    use classifier::decision::{Checkpoint, Direction, Reason, RuleRef};
+    use classifier::decision::{Checkpoint, Direction, Reason, RuleRef, Verdict};
     use classifier::packet::{PacketKey, Transport, protocol};
-    use classifier::record::{FlowRecord, RecordKind};
-    use classifier::resource::{Action, Object, ObjectKind, Policy, PolicySet, Rule, Tier};
+    use classifier::record::{FlowRecord, Pending, RecordKind};
+    use classifier::resource::{
+        Action, Object, ObjectKind, Policy, PolicySet, Rule, StagedAction, Tier,
+    };
     use classifier::selector::Selector;
     use serde_json::{Value, json};
 
@@ -239,6 +241,34 @@ mod tests {
             "generation": 5, "namesKnown": true, "length": 74,
         });
         assert_eq!(place.lines(), [expected]);
+    }
+
+    #[test]
+    fn a_line_tells_what_staged_policies_would_have_done() {
+        let place = Place::new();
+        let mut set = policy();
+        let staged = Policy { staged: Some(StagedAction::Set), ..set.policies[0].clone() };
+        set.policies.push(Policy { ingress: vec![Rule::new(Action::Allow)], ..staged });
+        place.images().keep(&compile(&set, 5, &Limits::default()).unwrap()).unwrap();
+        let rule = RuleRef { policy: 1, rule: 0, ..RULE };
+        let decided = Some((Checkpoint::Ingress, Reason::Rule(rule)));
+        let pending = Some(Pending { verdict: Verdict::Allow, decided });
+        let known = FlowRecord { pending, ..record(5, Some(Reason::Rule(RULE))) };
+        let unknown = FlowRecord { generation: 6, ..known };
+        place.spool(0, &[known, unknown]);
+        place.flow_log(1 << 20).step().unwrap();
+        let [known, unknown] = <[Value; 2]>::try_from(place.lines()).unwrap();
+        assert_eq!(known["action"], "deny");
+        let expected = json!({
+            "verdict": "allow", "direction": "ingress", "reason": "rule",
+            "tier": "default", "policy": "closed", "rule": 0, "ruleText": "Allow",
+        });
+        assert_eq!(known["pending"], expected);
+        let expected = json!({
+            "verdict": "allow", "direction": "ingress", "reason": "rule",
+            "policyNumber": 1, "rule": 0,
+        });
+        assert_eq!(unknown["pending"], expected);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use classifier::compile::{Limits, compile};
 use classifier::handover::{Reply, Request};
-use classifier::image::Image;
+use classifier::image::{FORMAT_VERSION, Image};
 use classifier::resource::PolicySet;
 use dataplane::handover::{Handover, Peers, Server};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -188,8 +188,20 @@ fn a_last_good_image_that_is_torn_leaves_the_gateway_closed() {
     version[version_position(&good)] = 99;
     for (bytes, expected) in [
         (&flipped[..], "the policy image is damaged: its checksum does not fit".to_owned()),
-        (&good[..good.len() - 8], format!("the policy image has {} bytes where it should have {}", good.len() - 8, good.len())),
-        (&version, "the policy image has format version 99, this program reads version 1; compile the policy again with the matching version".to_owned()),
+        (
+            &good[..good.len() - 8],
+            format!(
+                "the policy image has {} bytes where it should have {}",
+                good.len() - 8,
+                good.len()
+            ),
+        ),
+        (
+            &version,
+            format!(
+                "the policy image has format version 99, this program reads version {FORMAT_VERSION}; compile the policy again with the matching version"
+            ),
+        ),
         (b"", "these 0 bytes are not a policy image".to_owned()),
     ] {
         fs::write(&path, bytes).unwrap();

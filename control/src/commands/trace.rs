@@ -2,6 +2,7 @@
 
 mod capture;
 mod packet;
+mod ports;
 mod print;
 
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use classifier::image::Image;
 
 use self::capture::CaptureArguments;
 use self::packet::PacketArguments;
+use self::ports::Ports;
 use super::{DONE, Output, SETTINGS_PATH, WRONG, load_settings};
 use crate::cli::say;
 use crate::diagnostic::{self, Diagnostic};
@@ -70,8 +72,11 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<u8> {
         return Ok(WRONG);
     };
     let view = image.view();
-    let trace = view.trace(&question.packet, question.crossing);
-    let answer = print::Answer { question, trace, view, generation: image.generation(), origin };
+    let crossing = Ports::of(&view, settings).crossing(question.ends);
+    let trace = view.trace(&question.packet, crossing);
+    let pending = view.has_pending().then(|| view.trace_pending(&question.packet, crossing));
+    let generation = image.generation();
+    let answer = print::Answer { question, crossing, trace, pending, view, generation, origin };
     match arguments.output {
         Output::Human => out.write_all(answer.human().as_bytes())?,
         Output::Json => writeln!(out, "{:#}", answer.json())?,

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use classifier::decision::{Checkpoint, Reason, RuleRef};
+use classifier::decision::{Checkpoint, Reason, RuleRef, Verdict};
 use classifier::image::{ObjectInfo, View};
 use classifier::packet::{Transport, protocol};
-use classifier::record::{FlowRecord, RecordKind};
+use classifier::record::{FlowRecord, Pending, RecordKind};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -65,12 +65,45 @@ pub struct Line<'a> {
     /// The first `Log` rule that matched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logged_by: Option<Position<'a>>,
+    /// What would have been decided if everything staged had been applied; left out when nothing is staged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingAnswer<'a>>,
     /// The generation of the policy that decided.
     pub generation: u64,
     /// Whether that generation's names are known here; numbers stand in for them where not.
     pub names_known: bool,
     /// Frame length in bytes.
     pub length: u16,
+}
+
+/// The answer of the staged policies beside those in force.
+#[derive(Debug, Serialize)]
+pub struct PendingAnswer<'a> {
+    /// `allow` or `deny`.
+    pub verdict: &'static str,
+    /// The direction that would have settled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    /// As the line's own `reason`.
+    pub reason: &'static str,
+    /// Where the reason stands in the policy.
+    #[serde(flatten)]
+    pub decided: Position<'a>,
+}
+
+impl<'a> PendingAnswer<'a> {
+    fn of(pending: &Pending, names: Option<&View<'a>>) -> Self {
+        let Pending { verdict, decided } = *pending;
+        Self {
+            verdict: match verdict {
+                Verdict::Allow => "allow",
+                Verdict::Deny => "deny",
+            },
+            direction: decided.map(|(direction, _)| direction.to_string()),
+            reason: reason_name(decided),
+            decided: Position::of_reason(decided, names),
+        }
+    }
 }
 
 /// An object that covers an address: the one with the longest prefix.
@@ -141,6 +174,7 @@ impl<'a> Line<'a> {
             reason: reason_name(record.decided),
             decided: Position::of_reason(record.decided, names),
             logged_by: record.logged.map(|rule| Position::of_rule(rule, names)),
+            pending: record.pending.as_ref().map(|pending| PendingAnswer::of(pending, names)),
             generation,
             names_known: names.is_some(),
             length: record.length,

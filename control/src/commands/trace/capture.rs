@@ -11,14 +11,16 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use classifier::decision::Decision;
 use classifier::image::{Image, View};
-use classifier::packet::{Crossing, PacketKey};
+use classifier::packet::PacketKey;
 use classifier::space::Outcome;
 use ipnet::IpNet;
 
 use self::flows::{Belongs, End, FlowKey, Flows, Opening, opening};
 use self::sides::Sides;
 use self::tally::{Slot, Tally, Verdicts};
+use super::ports::{Ends, Ports};
 use super::{Origin, packet};
 use crate::capture::{self, CaptureError, Packet, Recorded};
 use crate::cli::say;
@@ -76,19 +78,42 @@ fn parse_net(text: &str) -> Result<IpNet, String> {
     })
 }
 
-/// The policies that judge: the one that was asked, and the one it is compared with.
+/// A policy that judges, and what it calls the ports.
 #[derive(Clone, Copy)]
-struct Views<'a> {
-    now: View<'a>,
-    against: Option<View<'a>>,
+struct Judge<'a> {
+    view: View<'a>,
+    ports: Ports,
 }
 
-impl Views<'_> {
-    fn judge(&self, packet: &PacketKey, crossing: Crossing) -> (Verdicts, bool) {
-        let decision = self.now.classify(packet, crossing);
-        let against = self.against.map(|view| view.classify(packet, crossing));
-        let untracked = decision.untracked || against.is_some_and(|decision| decision.untracked);
-        (Verdicts { now: decision.into(), against: against.map(Outcome::from) }, untracked)
+impl<'a> Judge<'a> {
+    fn of(image: &'a Image, settings: Option<&Settings>) -> Self {
+        let view = image.view();
+        Self { view, ports: Ports::of(&view, settings) }
+    }
+
+    fn decision(&self, packet: &PacketKey, ends: Ends) -> Decision {
+        self.view.classify(packet, self.ports.crossing(ends))
+    }
+}
+
+/// The policies that judge: the one that was asked, and the one it is compared with.
+#[derive(Clone, Copy)]
+struct Judges<'a> {
+    now: Judge<'a>,
+    against: Option<Judge<'a>>,
+}
+
+impl Judges<'_> {
+    /// The answers, and whether one of them leaves no state behind.
+    fn judge(&self, packet: &PacketKey, ends: Ends) -> (Verdicts, bool) {
+        let Judge { view, ports } = self.now;
+        let now = self.now.decision(packet, ends);
+        let pending =
+            view.has_pending().then(|| view.classify_pending(packet, ports.crossing(ends)).into());
+        let against = self.against.map(|judge| judge.decision(packet, ends));
+        let untracked = now.untracked || against.is_some_and(|decision| decision.untracked);
+        let against = against.map(Outcome::from);
+        (Verdicts { now: now.into(), pending, against }, untracked)
     }
 }
 
@@ -111,8 +136,10 @@ pub(super) fn run(
         },
         None => None,
     };
-    let views =
-        Views { now: image.view(), against: other.as_ref().map(|other| other.image.view()) };
+    let judges = Judges {
+        now: Judge::of(&image, settings),
+        against: other.as_ref().map(|other| Judge::of(&other.image, settings)),
+    };
     let sides = match &arguments.packet.in_port {
         Some(port) => match packet::side(port, settings) {
             Ok(side) => Sides::All(side),
@@ -121,7 +148,7 @@ pub(super) fn run(
                 return Ok(WRONG);
             }
         },
-        None if asked.inside.is_empty() => Sides::Protected(&views),
+        None if asked.inside.is_empty() => Sides::Protected(&judges),
         None => Sides::Inside(&asked.inside),
     };
     let source = match open(file) {
@@ -132,7 +159,7 @@ pub(super) fn run(
         }
     };
     let mut replay = Replay {
-        views: &views,
+        judges: &judges,
         sides,
         flows: Flows::new(asked.flows_max as usize),
         tally: Tally::default(),
@@ -145,7 +172,7 @@ pub(super) fn run(
         origin: &origin,
         generation: image.generation(),
         against: asked.against.as_deref(),
-        views: &views,
+        judges: &judges,
         sides: &replay.sides,
         tally: &replay.tally,
         flows_max: asked.flows_max,
@@ -186,7 +213,7 @@ enum Fate {
 
 /// A capture while it is judged.
 struct Replay<'a> {
-    views: &'a Views<'a>,
+    judges: &'a Judges<'a>,
     sides: Sides<'a>,
     flows: Flows,
     tally: Tally,
@@ -236,7 +263,8 @@ impl Replay<'_> {
         let fate = self.fate(&packet, recorded);
         match self.lines {
             Some(output) => {
-                let line = print::PacketLine { recorded, packet: &packet, fate, views: self.views };
+                let line =
+                    print::PacketLine { recorded, packet: &packet, fate, judges: self.judges };
                 line.write(output, out)
             }
             None => Ok(()),
@@ -250,17 +278,17 @@ impl Replay<'_> {
             self.tally.more(slot, recorded);
             return self.judged(slot, Some(opened_by));
         }
-        let Some(crossing) = self.sides.crossing(&packet.key) else {
+        let Some(ends) = self.sides.ends(&packet.key) else {
             self.tally.stayed(self.sides.is_inside(packet.key.src));
             return Fate::Stays;
         };
-        let (verdicts, untracked) = self.views.judge(&packet.key, crossing);
+        let (verdicts, untracked) = self.judges.judge(&packet.key, ends);
         if let Belongs::ToNone(key, sender) = belongs
             && !untracked
         {
-            return self.begin(packet, recorded, crossing, (key, sender));
+            return self.begin(packet, recorded, ends, (key, sender));
         }
-        let slot = self.tally.alone(verdicts, (packet.key, crossing), recorded);
+        let slot = self.tally.alone(verdicts, (packet.key, ends), recorded);
         self.judged(slot, None)
     }
 
@@ -269,21 +297,19 @@ impl Replay<'_> {
         &mut self,
         packet: &Packet,
         recorded: &Recorded<'_>,
-        crossing: Crossing,
+        ends: Ends,
         (key, sender): (FlowKey, End),
     ) -> Fate {
         let now_ns = recorded.time_ns.unwrap_or_default();
         let Opening { key: opened, turned, known } = opening(packet);
-        let turned_way = Crossing { from: crossing.to, to: crossing.from };
-        let (crossing, opener) =
-            if turned { (turned_way, sender.other()) } else { (crossing, sender) };
-        let (verdicts, _) = self.views.judge(&opened, crossing);
+        let (ends, opener) = if turned { (ends.turned(), sender.other()) } else { (ends, sender) };
+        let (verdicts, _) = self.judges.judge(&opened, ends);
         if !self.flows.has_room(&key, now_ns) {
             self.tally.not_remembered += 1;
-            let slot = self.tally.alone(verdicts, (opened, crossing), recorded);
+            let slot = self.tally.alone(verdicts, (opened, ends), recorded);
             return self.judged(slot, None);
         }
-        let slot = self.tally.opened(verdicts, (opened, crossing), recorded);
+        let slot = self.tally.opened(verdicts, (opened, ends), recorded);
         self.tally.guessed += u64::from(!known);
         self.flows.insert(key, opener, slot, (recorded.number, now_ns));
         self.judged(slot, None)

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use classifier::packet::{Crossing, IpVersion, PacketKey, Side, Transport, protocol};
+use classifier::packet::{IpVersion, PacketKey, Side, Transport, protocol};
 
+use super::ports::Ends;
 use crate::settings::Settings;
 
 /// A source port that a client might have: the first of the dynamic ports (RFC 6335 section 6).
@@ -48,7 +49,7 @@ pub(super) struct Question {
     /// The packet.
     pub(super) packet: PacketKey,
     /// Its way through the gateway, from one port to the other.
-    pub(super) crossing: Crossing,
+    pub(super) ends: Ends,
 }
 
 impl PacketArguments {
@@ -67,9 +68,8 @@ impl PacketArguments {
         }
         let transport = self.transport(protocol)?;
         let from = side(port, settings)?;
-        let to = if from == Side::Inside { Side::Outside } else { Side::Inside };
         let packet = PacketKey { src, dst, protocol, transport };
-        Ok(Question { packet, crossing: Crossing::sides(from, to) })
+        Ok(Question { packet, ends: Ends::across(from) })
     }
 
     fn transport(&self, protocol: u8) -> Result<Transport, String> {
@@ -154,13 +154,12 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_what_a_client_would_send() {
-        let Question { packet, crossing } =
-            question("--in outside --proto tcp --dport 22").unwrap();
+        let Question { packet, ends } = question("--in outside --proto tcp --dport 22").unwrap();
         assert_eq!(packet.transport, Transport::Ports { src: 49_152, dst: 22 });
-        assert_eq!(crossing, Crossing::sides(Side::Outside, Side::Inside));
-        let Question { packet, crossing } = question("--in inside --proto icmp").unwrap();
+        assert_eq!(ends, Ends { from: Side::Outside, to: Side::Inside });
+        let Question { packet, ends } = question("--in inside --proto icmp").unwrap();
         assert_eq!(packet.transport, Transport::Icmp { kind: 8, code: 0 });
-        assert_eq!(crossing, Crossing::sides(Side::Inside, Side::Outside));
+        assert_eq!(ends, Ends { from: Side::Inside, to: Side::Outside });
         let packet = question("--in inside --proto 47").unwrap().packet;
         assert_eq!((packet.protocol, packet.transport), (47, Transport::Opaque));
     }

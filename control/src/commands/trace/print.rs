@@ -5,18 +5,24 @@ use std::net::{IpAddr, SocketAddr};
 
 use classifier::decision::{Checkpoint, Direction, Half, Reason, RuleRef, Verdict};
 use classifier::image::{End, Mismatch, ObjectInfo, Trace, TraceHalf, TraceRule, TraceTier, View};
-use classifier::packet::{PacketKey, Transport};
+use classifier::packet::{Crossing, PacketKey, Transport};
 use classifier::resource::Action;
+use classifier::space::Outcome;
 use serde_json::{Value, json};
 
 use super::Origin;
 use super::packet::Question;
+use super::ports::Ends;
+use crate::commands::exact;
 use crate::flowlog::{Named, Position, protocol_name, reason_name};
 
 /// A trace with everything that is said around it.
 pub(super) struct Answer<'a> {
     pub(super) question: Question,
+    pub(super) crossing: Crossing,
     pub(super) trace: Trace<'a>,
+    /// What would be if everything staged were applied; `None` when nothing is staged.
+    pub(super) pending: Option<Trace<'a>>,
     pub(super) view: View<'a>,
     pub(super) generation: u64,
     pub(super) origin: Origin,
@@ -25,7 +31,7 @@ pub(super) struct Answer<'a> {
 impl Answer<'_> {
     /// For programs. Names keep their meaning; a rule's `index` counts from 0.
     pub(super) fn json(&self) -> Value {
-        let Question { packet, crossing } = &self.question;
+        let Question { packet, ends } = &self.question;
         let named = |object: Option<ObjectInfo<'_>>| object.map(|object| json!(Named::of(object)));
         let deciding = self.trace.decision.deciding();
         let reason = deciding.map(|(direction, half)| (direction, half.reason));
@@ -37,8 +43,8 @@ impl Answer<'_> {
                 "protocol": protocol_name(packet.protocol),
                 "protocolNumber": packet.protocol,
                 "transport": transport_json(packet.transport),
-                "from": crossing.from.to_string(),
-                "to": crossing.to.to_string(),
+                "from": ends.from.to_string(),
+                "to": ends.to.to_string(),
             },
             "source": named(self.trace.source),
             "destination": named(self.trace.destination),
@@ -47,7 +53,23 @@ impl Answer<'_> {
             "reason": reason_name(reason),
             "decided": Position::of_reason(reason, Some(&self.view)),
             "because": self.because(),
+            "pending": self.pending.as_ref().map(|pending| self.pending_json(pending)),
         })
+    }
+
+    fn pending_json(&self, pending: &Trace<'_>) -> Value {
+        let mut answer = exact::outcome_json(&self.view, pending.decision.into());
+        if let Value::Object(answer) = &mut answer {
+            let directions = pending.halves.iter().map(|half| self.half_json(half)).collect();
+            answer.insert("directions".to_owned(), directions);
+            answer.insert("differs".to_owned(), self.differs(pending).into());
+        }
+        answer
+    }
+
+    /// Whether another verdict, or another reason for the same one, is staged.
+    fn differs(&self, pending: &Trace<'_>) -> bool {
+        Outcome::from(pending.decision) != Outcome::from(self.trace.decision)
     }
 
     /// For people.
@@ -59,30 +81,40 @@ impl Answer<'_> {
     }
 
     fn write_human(&self, out: &mut String) -> fmt::Result {
-        let Question { packet, crossing } = &self.question;
-        writeln!(
-            out,
-            "packet       {}, {} to {}",
-            packet_words(packet),
-            crossing.from,
-            crossing.to
-        )?;
+        let Question { packet, ends } = &self.question;
+        writeln!(out, "packet       {}, {} to {}", packet_words(packet), ends.from, ends.to)?;
         writeln!(out, "policy       {}", origin_words(&self.origin, self.generation))?;
         writeln!(out, "source       {}", object(packet.src, self.trace.source.as_ref()))?;
         writeln!(out, "destination  {}", object(packet.dst, self.trace.destination.as_ref()))?;
         for half in &self.trace.halves {
             self.write_half(out, half)?;
         }
-        writeln!(out, "\n{}: {}", word(self.trace.decision.verdict()), self.because())
+        writeln!(out, "\n{}: {}", word(self.trace.decision.verdict()), self.because())?;
+        if let Some(pending) = self.pending.as_ref().filter(|pending| self.differs(pending)) {
+            let outcome = Outcome::from(pending.decision);
+            let because = exact::because(&self.view, outcome);
+            writeln!(out, "\nif what is staged were applied")?;
+            for half in &pending.halves {
+                self.write_half(out, half)?;
+            }
+            writeln!(out, "\n{}: {because}", word(outcome.verdict))?;
+        }
+        Ok(())
     }
 
     fn write_half(&self, out: &mut String, half: &TraceHalf<'_>) -> fmt::Result {
-        let crossing = self.question.crossing;
+        let Ends { from, to } = self.question.ends;
+        let endpoint = |place| match self.view.endpoint_name(place) {
+            Some(name) => format!(", host endpoint `{name}`"),
+            None => String::new(),
+        };
         match half.at {
-            Checkpoint::Entry => writeln!(out, "\nentry by {}", crossing.from)?,
+            Checkpoint::Entry => {
+                writeln!(out, "\nentry by {from}{}", endpoint(self.crossing.from))?;
+            }
             Checkpoint::Egress => writeln!(out, "\negress of {}", self.question.packet.src)?,
             Checkpoint::Ingress => writeln!(out, "\ningress of {}", self.question.packet.dst)?,
-            Checkpoint::Exit => writeln!(out, "\nexit by {}", crossing.to)?,
+            Checkpoint::Exit => writeln!(out, "\nexit by {to}{}", endpoint(self.crossing.to))?,
         }
         for tier in &half.tiers {
             write_tier(out, half.at.direction(), tier)?;

@@ -7,6 +7,7 @@ use classifier::packet::{PacketKey, Side, Transport, protocol};
 
 use super::tally::Slot;
 use crate::capture::{Packet, Signal, Vlans};
+use crate::commands::trace::ports::opposite;
 
 /// How long a flow may be silent, nanoseconds, as in the data plane: RFC 5382 REQ-5, RFC 5508 REQ-2, RFC 4787 REQ-5.
 const TCP_IDLE_NS: u64 = 7_440_000_000_000;
@@ -148,10 +149,6 @@ fn ports(transport: Transport) -> [u16; 2] {
         Transport::Ports { src, dst } => [src, dst],
         Transport::Icmp { .. } | Transport::Opaque => [0; 2],
     }
-}
-
-pub(super) fn opposite(side: Side) -> Side {
-    if side == Side::Inside { Side::Outside } else { Side::Inside }
 }
 
 /// The packet that opened the flow which some packet is the first one recorded of.

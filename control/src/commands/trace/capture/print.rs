@@ -8,14 +8,15 @@ use std::path::Path;
 
 use classifier::decision::Verdict;
 use classifier::image::View;
-use classifier::packet::{Crossing, PacketKey};
+use classifier::packet::PacketKey;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::sides::Sides;
 use super::tally::{Counts, PAIRS_MAX, Pair, Row, Tally, Verdicts};
-use super::{Fate, Views};
+use super::{Fate, Judges};
 use crate::capture::{CaptureError, Format, Packet, Recorded, Unjudged};
+use crate::commands::trace::ports::Ends;
 use crate::commands::trace::print::{packet_words, transport_json};
 use crate::commands::trace::{Origin, print};
 use crate::commands::{Output, exact};
@@ -32,7 +33,7 @@ pub(super) struct Answer<'a> {
     pub(super) origin: &'a Origin,
     pub(super) generation: u64,
     pub(super) against: Option<&'a Path>,
-    pub(super) views: &'a Views<'a>,
+    pub(super) judges: &'a Judges<'a>,
     pub(super) sides: &'a Sides<'a>,
     pub(super) tally: &'a Tally,
     pub(super) flows_max: u32,
@@ -45,9 +46,10 @@ impl Answer<'_> {
     pub(super) fn human(&self) -> String {
         let mut text = self.head();
         text += &self.rows("denied", &|verdicts| verdicts.is_denied(), &|row| {
-            vec![exact::because(&self.views.now, row.verdicts.now)]
+            vec![exact::because(&self.judges.now.view, row.verdicts.now)]
         });
         text += &self.top_denied();
+        text += &self.staged();
         text += &self.changes();
         text += &self.notes();
         text
@@ -117,7 +119,7 @@ impl Answer<'_> {
             for (pair, count) in pairs.get(number).into_iter().flatten().take(PAIRS_SHOWN) {
                 let _ = writeln!(text, "      {}: {}", pair_words(pair), counts(*count));
             }
-            let (packet, key, Crossing { from, to }) = row.first;
+            let (packet, key, Ends { from, to }) = row.first;
             let _ = writeln!(
                 text,
                 "      first packet {packet}: {}, {from} to {to}",
@@ -170,31 +172,49 @@ impl Answer<'_> {
         text
     }
 
+    fn staged(&self) -> String {
+        let view = &self.judges.now.view;
+        if !view.has_pending() {
+            return String::new();
+        }
+        let text = self.changed("if what is staged were applied", Verdicts::would_change, &|row| {
+            row.verdicts.pending.map(|pending| exact::because(view, pending))
+        });
+        if text.is_empty() {
+            return "\nnothing of this would change if what is staged were applied\n".to_owned();
+        }
+        text
+    }
+
     fn changes(&self) -> String {
-        let (Some(path), Some(against)) = (self.against, self.views.against) else {
+        let (Some(path), Some(against)) = (self.against, self.judges.against) else {
             return String::new();
         };
-        let path = path.display();
+        let with = format!("with `{}`", path.display());
+        let text = self.changed(&with, Verdicts::changes, &|row| {
+            row.verdicts.against.map(|other| exact::because(&against.view, other))
+        });
+        if text.is_empty() { format!("\nnothing of this would change {with}\n") } else { text }
+    }
+
+    /// What would be denied, and what would be allowed.
+    fn changed(
+        &self,
+        when: &str,
+        changes: fn(&Verdicts) -> bool,
+        would_be: &dyn Fn(&Row) -> Option<String>,
+    ) -> String {
         let because = |row: &Row| {
-            let mut lines =
-                vec![format!("is:       {}", exact::because(&self.views.now, row.verdicts.now))];
-            if let Some(other) = row.verdicts.against {
-                lines.push(format!("would be: {}", exact::because(&against, other)));
-            }
+            let is = exact::because(&self.judges.now.view, row.verdicts.now);
+            let mut lines = vec![format!("is:       {is}")];
+            lines.extend(would_be(row).map(|reason| format!("would be: {reason}")));
             lines
         };
-        let mut text = self.rows(
-            &format!("would be denied by `{path}`"),
-            &|verdicts| verdicts.changes() && !verdicts.is_denied(),
-            &because,
-        );
-        text += &self.rows(
-            &format!("would be allowed by `{path}`"),
-            &|verdicts| verdicts.changes() && verdicts.is_denied(),
-            &because,
-        );
-        if text.is_empty() {
-            text = format!("\nnothing of this would change with `{path}`\n");
+        let mut text = String::new();
+        for (word, denied) in [("denied", false), ("allowed", true)] {
+            let title = format!("would be {word} {when}");
+            let wanted = |verdicts: &Verdicts| changes(verdicts) && verdicts.is_denied() == denied;
+            text += &self.rows(&title, &wanted, &because);
         }
         text
     }
@@ -232,6 +252,7 @@ impl Answer<'_> {
         let Tally { guessed, not_remembered, pairs_left_out, .. } = self.tally;
         let unjudged: Value =
             unjudged.iter().map(|(why, count)| unjudged_json(*why, *count)).collect();
+        let view = &self.judges.now.view;
         let rows = self.sorted(&|_| true);
         let (denied, pairs) = (self.denied_pairs(), self.pairs_of_rows());
         let outcomes = rows.iter().map(|(number, row)| {
@@ -254,6 +275,7 @@ impl Answer<'_> {
             "outcomes": outcomes.collect::<Value>(),
             "topDenied": denied.iter().take(self.top).map(pair_json).collect::<Value>(),
             "changed": self.against.is_some().then(|| counts_json(self.tally.sum(Verdicts::changes))),
+            "pendingDiffers": view.has_pending().then(|| counts_json(self.tally.sum(Verdicts::would_change))),
             "guessedFlows": guessed,
             "limits": {
                 "flows": self.flows_max,
@@ -268,17 +290,19 @@ impl Answer<'_> {
     }
 
     fn row_json(&self, row: &Row, pairs: &[(Pair, Counts)]) -> Value {
-        let (packet, key, crossing) = row.first;
+        let (packet, key, ends) = row.first;
         let mut first = packet_json(&key);
         if let Value::Object(first) = &mut first {
             first.insert("packet".to_owned(), packet.into());
-            first.insert("from".to_owned(), crossing.from.to_string().into());
-            first.insert("to".to_owned(), crossing.to.to_string().into());
+            first.insert("from".to_owned(), ends.from.to_string().into());
+            first.insert("to".to_owned(), ends.to.to_string().into());
         }
         json!({
             "counts": counts_json(row.counts),
-            "outcome": exact::outcome_json(&self.views.now, row.verdicts.now),
-            "against": self.views.against_json(&row.verdicts),
+            "outcome": exact::outcome_json(&self.judges.now.view, row.verdicts.now),
+            "pending": self.judges.pending_json(&row.verdicts),
+            "pendingDiffers": row.verdicts.would_change(),
+            "against": self.judges.against_json(&row.verdicts),
             "changes": row.verdicts.changes(),
             "first": first,
             "pairs": pairs.iter().take(self.top).map(pair_json).collect::<Value>(),
@@ -286,9 +310,13 @@ impl Answer<'_> {
     }
 }
 
-impl Views<'_> {
+impl Judges<'_> {
+    fn pending_json(&self, verdicts: &Verdicts) -> Option<Value> {
+        Some(exact::outcome_json(&self.now.view, verdicts.pending?))
+    }
+
     fn against_json(&self, verdicts: &Verdicts) -> Option<Value> {
-        Some(exact::outcome_json(&self.against?, verdicts.against?))
+        Some(exact::outcome_json(&self.against?.view, verdicts.against?))
     }
 }
 
@@ -297,7 +325,7 @@ pub(super) struct PacketLine<'a> {
     pub(super) recorded: &'a Recorded<'a>,
     pub(super) packet: &'a Packet,
     pub(super) fate: Fate,
-    pub(super) views: &'a Views<'a>,
+    pub(super) judges: &'a Judges<'a>,
 }
 
 impl PacketLine<'_> {
@@ -309,12 +337,15 @@ impl PacketLine<'_> {
                 writeln!(out, "{} {words}: does not cross the gateway", begin(self.recorded))
             }
             (Output::Human, Fate::Judged { verdicts, opened_by }) => {
-                let now = said(&self.views.now, verdicts.now, opened_by);
+                let now = said(&self.judges.now.view, verdicts.now, opened_by);
                 write!(out, "{} {words}: {now}", begin(self.recorded))?;
-                if let (Some(view), Some(against)) = (&self.views.against, verdicts.against)
+                if let (Some(judge), Some(against)) = (self.judges.against, verdicts.against)
                     && verdicts.changes()
                 {
-                    write!(out, "; would be {}", said(view, against, opened_by))?;
+                    write!(out, "; would be {}", said(&judge.view, against, opened_by))?;
+                }
+                if let Some(pending) = verdicts.pending.filter(|_| verdicts.would_change()) {
+                    write!(out, "; staged: {}", said(&self.judges.now.view, pending, opened_by))?;
                 }
                 writeln!(out)
             }
@@ -335,8 +366,9 @@ impl PacketLine<'_> {
             Fate::Stays => add("crosses", false.into()),
             Fate::Judged { verdicts, opened_by } => {
                 add("openedBy", opened_by.into());
-                add("outcome", exact::outcome_json(&self.views.now, verdicts.now));
-                add("against", self.views.against_json(&verdicts).into());
+                add("outcome", exact::outcome_json(&self.judges.now.view, verdicts.now));
+                add("pending", self.judges.pending_json(&verdicts).into());
+                add("against", self.judges.against_json(&verdicts).into());
             }
         }
         line

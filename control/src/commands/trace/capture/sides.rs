@@ -7,8 +7,8 @@ use classifier::image::View;
 use classifier::packet::{Crossing, PacketKey, Place, Side, Transport, protocol};
 use ipnet::IpNet;
 
-use super::Views;
-use super::flows::opposite;
+use super::Judges;
+use crate::commands::trace::ports::Ends;
 
 /// How the sides are told.
 pub(super) enum Sides<'a> {
@@ -17,7 +17,7 @@ pub(super) enum Sides<'a> {
     /// These are inside.
     Inside(&'a [IpNet]),
     /// What some policy protects is inside.
-    Protected(&'a Views<'a>),
+    Protected(&'a Judges<'a>),
 }
 
 impl Sides<'_> {
@@ -33,14 +33,14 @@ impl Sides<'_> {
     ///
     /// When both ends are known to be inside, the gateway does not see the packet. When policy protects both, one of them
     /// may well be a peer outside: both directions are asked.
-    pub(super) fn crossing(&self, packet: &PacketKey) -> Option<Crossing> {
+    pub(super) fn ends(&self, packet: &PacketKey) -> Option<Ends> {
         if let Self::All(side) = self {
-            return Some(Crossing::sides(*side, opposite(*side)));
+            return Some(Ends::across(*side));
         }
         match (self.is_inside(packet.src), self.is_inside(packet.dst), self) {
-            (false, true, _) => Some(Crossing::sides(Side::Outside, Side::Inside)),
-            (true, false, _) => Some(Crossing::sides(Side::Inside, Side::Outside)),
-            (true, true, Self::Protected(_)) => Some(Crossing::sides(Side::Inside, Side::Inside)),
+            (false, true, _) => Some(Ends::across(Side::Outside)),
+            (true, false, _) => Some(Ends::across(Side::Inside)),
+            (true, true, Self::Protected(_)) => Some(Ends { from: Side::Inside, to: Side::Inside }),
             (true, true, _) | (false, false, _) => None,
         }
     }
@@ -50,9 +50,9 @@ impl Sides<'_> {
         match self {
             Self::All(side) => *side == Side::Inside,
             Self::Inside(nets) => nets.iter().any(|net| net.contains(&address)),
-            Self::Protected(Views { now, against }) => {
-                is_protected(now, address)
-                    || against.as_ref().is_some_and(|view| is_protected(view, address))
+            Self::Protected(Judges { now, against }) => {
+                let mut judges = [Some(now), against.as_ref()].into_iter().flatten();
+                judges.any(|judge| is_protected(&judge.view, address))
             }
         }
     }

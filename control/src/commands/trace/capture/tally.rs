@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use classifier::decision::Verdict;
-use classifier::packet::{Crossing, PacketKey, Transport};
+use classifier::packet::{PacketKey, Transport};
 use classifier::space::Outcome;
 
 use crate::capture::{Format, Recorded, Unjudged};
+use crate::commands::trace::ports::Ends;
 
 /// Most pairs of addresses that are counted each.
 pub(super) const PAIRS_MAX: usize = 65_536;
@@ -17,6 +18,8 @@ pub(super) const PAIRS_MAX: usize = 65_536;
 pub(super) struct Verdicts {
     /// That of the policy that was asked.
     pub(super) now: Outcome,
+    /// That of the same policy if everything staged were applied; `None` when nothing is staged.
+    pub(super) pending: Option<Outcome>,
     /// That of the policy it is compared with.
     pub(super) against: Option<Outcome>,
 }
@@ -29,6 +32,11 @@ impl Verdicts {
     /// Whether the other policy gives another verdict.
     pub(super) fn changes(&self) -> bool {
         self.against.is_some_and(|against| against.verdict != self.now.verdict)
+    }
+
+    /// Whether what is staged would give another verdict.
+    pub(super) fn would_change(&self) -> bool {
+        self.pending.is_some_and(|pending| pending.verdict != self.now.verdict)
     }
 }
 
@@ -59,7 +67,7 @@ pub(super) struct Row {
     pub(super) verdicts: Verdicts,
     pub(super) counts: Counts,
     /// The first packet that got it: its number, what rules saw, and its way.
-    pub(super) first: (u64, PacketKey, Crossing),
+    pub(super) first: (u64, PacketKey, Ends),
 }
 
 /// Two addresses and what was asked for, in the direction of the packet that opened it.
@@ -130,7 +138,7 @@ impl Tally {
     pub(super) fn opened(
         &mut self,
         verdicts: Verdicts,
-        asked: (PacketKey, Crossing),
+        asked: (PacketKey, Ends),
         recorded: &Recorded<'_>,
     ) -> Slot {
         let slot = self.slot(verdicts, asked, recorded);
@@ -143,7 +151,7 @@ impl Tally {
     pub(super) fn alone(
         &mut self,
         verdicts: Verdicts,
-        asked: (PacketKey, Crossing),
+        asked: (PacketKey, Ends),
         recorded: &Recorded<'_>,
     ) -> Slot {
         let slot = self.slot(verdicts, asked, recorded);
@@ -161,16 +169,16 @@ impl Tally {
     fn slot(
         &mut self,
         verdicts: Verdicts,
-        (packet, crossing): (PacketKey, Crossing),
+        (packet, ends): (PacketKey, Ends),
         recorded: &Recorded<'_>,
     ) -> Slot {
         let next = self.rows.len();
         let row = *self.row_numbers.entry(verdicts).or_insert(next);
         if row == next {
-            let first = (recorded.number, packet, crossing);
+            let first = (recorded.number, packet, ends);
             self.rows.push(Row { verdicts, counts: Counts::default(), first });
         }
-        if !verdicts.is_denied() && !verdicts.changes() {
+        if !(verdicts.is_denied() || verdicts.changes() || verdicts.would_change()) {
             return Slot { row, pair: None };
         }
         let pair = Pair::of(row, &packet);
