@@ -88,6 +88,85 @@ fn an_address_that_nothing_covers_is_said_to_be_so() {
     assert!(text.ends_with(end), "{text}");
 }
 
+/// Would take SSH from the network operators.
+const STAGED: &str = r#"
+[[stagedGlobalNetworkPolicies]]
+name = "ssh"
+selector = "role == 'server'"
+types = ["Ingress"]
+"#;
+
+#[test]
+fn what_is_staged_is_shown_where_it_differs() {
+    let packet = "--src 198.18.10.5 --dst 198.18.70.9 --proto tcp --dport 22";
+    let text = trace_of(&(POLICY.to_owned() + STAGED), packet);
+    let expected = "
+allow: ingress[1] of policy `ssh` in tier `default`: Allow TCP from zone == \"noc\" to ports 22
+
+if what is staged were applied
+
+ingress of 198.18.70.9
+  tier `site`
+    policy `site.no-telnet`
+      ingress[0] Deny TCP to ports 23
+        does not match: destination ports
+    end of tier: on to the next tier
+  tier `default`
+    policy `ssh`
+      no rules for ingress
+    end of tier: deny
+  deny: no rule of tier `default` decided, and its policies deny what they do not allow
+
+deny: ingress, no rule of tier `default` decides, and its policies deny what they do not allow
+";
+    assert!(text.ends_with(expected), "{text}");
+    let json = trace_of(&(POLICY.to_owned() + STAGED), &format!("{packet} -o json"));
+    let answer: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let pending = &answer["pending"];
+    assert_eq!((&answer["verdict"], &pending["verdict"]), (&"allow".into(), &"deny".into()));
+    assert_eq!((&pending["reason"], &pending["differs"]), (&"end-of-tier".into(), &true.into()));
+    let telnet = packet.replace("22", "23");
+    let text = trace_of(&(POLICY.to_owned() + STAGED), &telnet);
+    assert!(!text.contains("staged"), "{text}");
+}
+
+#[test]
+fn an_endpoint_of_the_port_is_asked_first_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = "gateway = { name = 'gw1' }\n\
+        ports = [{ interface = 'eth0', side = 'outside' }, { interface = 'eth1', side = 'inside' }]\n";
+    std::fs::write(directory.path().join("ravelin.toml"), settings).unwrap();
+    let endpoint = r#"
+[[hostEndpoints]]
+name = "uplink"
+node = "gw1"
+interfaceName = "eth0"
+labels = { port = "uplink" }
+
+[[globalNetworkPolicies]]
+name = "uplink"
+selector = "port == 'uplink'"
+applyOnForward = true
+types = ["Ingress"]
+ingress = [{ action = "Deny", protocol = "TCP", destination = { ports = [22] } }, { action = "Allow" }]
+"#;
+    std::fs::write(directory.path().join("policy.toml"), POLICY.to_owned() + endpoint).unwrap();
+    let packet = "--src 198.18.10.5 --dst 198.18.70.9 --proto tcp --dport 22";
+    let ask = |port| {
+        let files = "--config ravelin.toml -f policy.toml";
+        let output = ravelin(directory.path(), &format!("trace {files} --in {port} {packet}"));
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for port in ["eth0", "outside"] {
+        let text = ask(port);
+        assert!(text.contains("\nentry by outside, host endpoint `uplink`\n"), "{text}");
+        let end = "\ndeny: ingress[0] of policy `uplink` in tier `default`: Deny TCP to ports 22\n";
+        assert!(text.ends_with(end), "{text}");
+    }
+    assert!(!ask("eth1").contains("entry by"), "no endpoint governs the inner port");
+}
+
 #[test]
 fn json_points_to_the_rule_that_decided() {
     let text = trace("--src 198.18.10.5 --dst 198.18.70.9 --proto tcp --dport 23 -o json");
@@ -137,8 +216,12 @@ fn refused_documents_are_not_traced() {
 }
 
 fn trace(arguments: &str) -> String {
+    trace_of(POLICY, arguments)
+}
+
+fn trace_of(policy: &str, arguments: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("policy.toml"), POLICY).unwrap();
+    std::fs::write(directory.path().join("policy.toml"), policy).unwrap();
     let output =
         ravelin(directory.path(), &format!("trace -f policy.toml --in outside {arguments}"));
     let talk = String::from_utf8_lossy(&output.stderr).into_owned();

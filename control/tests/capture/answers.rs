@@ -87,14 +87,14 @@ fn what_would_change_is_told_with_both_rules() {
     place.write("new.toml", crate::POLICY.replace("198.18.10.0/24", "198.19.0.0/24"));
     let text = place.trace("--against new.toml");
     let expected = "
-would be denied by `new.toml`
+would be denied with `new.toml`
   1 flow, 2 packets
     is:       ingress[0] of policy `ssh` in tier `default`: Allow TCP from zone == \"noc\" to ports 22
     would be: ingress[2] of policy `ssh` in tier `default`: Deny TCP
       198.18.10.5 to 198.18.70.9 tcp port 22: 1 flow, 2 packets
       first packet 1: tcp 198.18.10.5:40000 to 198.18.70.9:22, outside to inside
 
-would be allowed by `new.toml`
+would be allowed with `new.toml`
   1 flow, 2 packets
     is:       ingress[2] of policy `ssh` in tier `default`: Deny TCP
     would be: ingress[0] of policy `ssh` in tier `default`: Allow TCP from zone == \"noc\" to ports 22
@@ -107,6 +107,42 @@ would be allowed by `new.toml`
     assert_eq!(answer["outcomes"][0]["against"]["verdict"], "deny");
     let same = place.trace("--against policy.toml");
     assert!(same.ends_with("\nnothing of this would change with `policy.toml`\n"), "{same}");
+}
+
+#[test]
+fn what_staged_policies_would_change_is_told() {
+    let place = Place::new();
+    place.write("x.pcap", Shape::PCAP.file(ETHERNET, &story()));
+    assert!(!place.trace("").contains("staged"), "nothing is staged");
+    let staged = r#"
+[[stagedGlobalNetworkPolicies]]
+name = "ssh"
+selector = "role == 'server'"
+types = ["Ingress", "Egress"]
+ingress = [{ action = "Allow", protocol = "TCP" }]
+"#;
+    place.write("policy.toml", crate::POLICY.to_owned() + staged);
+    let text = place.trace("");
+    let expected = "
+would be denied if what is staged were applied
+  1 flow, 2 packets
+    is:       egress[0] of policy `ssh` in tier `default`: Allow UDP to ports 53
+    would be: egress, no rule of tier `default` decides, and its policies deny what they do not allow
+      198.18.70.9 to 198.19.0.53 udp port 53: 1 flow, 2 packets
+      first packet 5: udp 198.18.70.9:5353 to 198.19.0.53:53, inside to outside
+
+would be allowed if what is staged were applied
+  1 flow, 2 packets
+    is:       ingress[2] of policy `ssh` in tier `default`: Deny TCP
+    would be: ingress[0] of policy `ssh` in tier `default`: Allow TCP
+      198.19.0.9 to 198.18.70.9 tcp port 22: 1 flow, 2 packets
+      first packet 3: tcp 198.19.0.9:40000 to 198.18.70.9:22, outside to inside
+";
+    assert!(text.ends_with(expected), "{text}");
+    assert_eq!(place.json("")["pendingDiffers"]["packets"], 4);
+    let lines = place.trace("--packets");
+    let staged = "; staged: allow, ingress[0] of policy `ssh` in tier `default`: Allow TCP\n";
+    assert!(lines.lines().nth(2).unwrap().ends_with(staged.trim_end()), "{lines}");
 }
 
 #[test]
