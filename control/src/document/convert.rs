@@ -48,7 +48,8 @@ pub(crate) fn convert(source: &Arc<Source>, to: Dialect) -> Result<Converted, Ve
 pub(crate) fn with_canonical_selectors(source: &Arc<Source>) -> Result<String, Vec<Diagnostic>> {
     let dialect = Dialect::of(source.file());
     let mut edits = Vec::new();
-    for resource in checked(source)? {
+    // What a cluster made has no selectors of Calico's.
+    for resource in checked(source)?.iter().filter(|item| item.kind.form().picked.is_none()) {
         selectors(&resource.node, &mut |node, text| {
             let raw = source.text().get(node.span.clone()).unwrap_or_default();
             // A block of lines is not one place that could be rewritten.

@@ -369,6 +369,7 @@ impl<'a> Fields<'a> {
 /// What other firewalls call things, and what they are called here.
 const SYNONYMS: &[(&str, &str)] = &[
     ("accept", "Allow"),
+    ("allow", "Accept"),
     ("permit", "Allow"),
     ("block", "Deny"),
     ("drop", "Deny"),

@@ -125,7 +125,7 @@ fn subject(
         }
         (None, Some(entry)) => Some((pods(entry, reader)?, at)),
         (Some(_), Some(second)) => {
-            one_of_two("subject", second, reader);
+            one_of_two("subject", second, SUBJECT_HELP, reader);
             None
         }
         (None, None) => {
@@ -148,10 +148,12 @@ fn pods(entry: &Entry, reader: &mut Reader) -> Option<(LabelSelector, LabelSelec
     Some((read("podSelector"), read("namespaceSelector")))
 }
 
-fn one_of_two(what: &str, second: &Entry, reader: &mut Reader) {
+const SUBJECT_HELP: &str = "`pods` has a `namespaceSelector` of its own; write either field";
+
+fn one_of_two(what: &str, second: &Entry, help: &str, reader: &mut Reader) {
     let finding = Diagnostic::error("kubernetes.peer", format!("a {what} has exactly one field"))
         .at(reader.place(&second.key_span), "a second one")
-        .help("`pods` has a `namespaceSelector` of its own; write either field");
+        .help(help);
     reader.report(finding);
 }
 
@@ -254,7 +256,7 @@ impl Reading {
             }
             [_, second, ..] => {
                 if let Some(second) = fields.entry(second) {
-                    one_of_two("peer", second, reader);
+                    one_of_two("peer", second, "write a peer for each", reader);
                 }
                 return Read::Refused;
             }

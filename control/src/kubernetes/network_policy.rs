@@ -167,7 +167,9 @@ fn types(fields: &Fields<'_>, has_egress: bool, reader: &mut Reader) -> (bool, b
         nodes.iter().filter_map(|node| reader.choice("policyTypes", node, TYPES)).collect();
     for (word, direction) in TYPES {
         let rules = fields.entry(direction.field()).filter(|entry| !entry.node.is_unset());
-        if let Some(entry) = rules.filter(|_| !directions.contains(direction)) {
+        // A word that was not understood may have named it.
+        let is_unread = directions.len() == nodes.len() && !directions.contains(direction);
+        if let Some(entry) = rules.filter(|_| is_unread) {
             let field = direction.field();
             let message = format!("the `{field}` rules are never read");
             let finding = Diagnostic::warning("policy.unread-rules", message)
