@@ -105,7 +105,10 @@ fn same_reason(old: &View<'_>, was: Outcome, new: &View<'_>, now: Outcome) -> bo
     };
     match (was, now) {
         (Reason::Rule(a), Reason::Rule(b)) => match (old.rule(a), new.rule(b)) {
-            (Some(a), Some(b)) => (a.tier, a.policy, a.text) == (b.tier, b.policy, b.text),
+            (Some(a), Some(b)) => {
+                (a.tier, a.kind, a.namespace, a.policy, a.text)
+                    == (b.tier, b.kind, b.namespace, b.policy, b.text)
+            }
             (a, b) => a.is_none() && b.is_none(),
         },
         (Reason::EndOfTier(a), Reason::EndOfTier(b)) => old.tier_name(a) == new.tier_name(b),
@@ -117,7 +120,8 @@ fn same_reason(old: &View<'_>, was: Outcome, new: &View<'_>, now: Outcome) -> bo
 fn ground(old: &View<'_>, new: &View<'_>) -> Vec<Place> {
     let name = |view: &View<'_>, object| {
         let object = view.object(object)?;
-        Some(ObjectName { kind: object.kind, name: object.name.to_owned() })
+        let namespace = object.namespace.map(str::to_owned);
+        Some(ObjectName { kind: object.kind, namespace, name: object.name.to_owned() })
     };
     let mut spots = Vec::new();
     for version in VERSIONS {

@@ -55,7 +55,9 @@ impl AddressRange {
 pub struct ObjectName {
     /// What kind of resource it came from.
     pub kind: ObjectKind,
-    /// Its name, unique within its kind.
+    /// The namespace of a namespaced kind.
+    pub namespace: Option<String>,
+    /// Its name, unique within its kind and namespace.
     pub name: String,
 }
 

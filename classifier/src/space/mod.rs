@@ -2,7 +2,8 @@
 //! policies. Nothing is sampled.
 //!
 //! 1. `region`, `block`: exact sets of packets, and the one way to write them down.
-//! 2. `partition`: what becomes of every packet between two identity classes, with the rule that decides.
+//! 2. `partition`, `walk`: what becomes of every packet between two identity classes, at each checkpoint on its way, with
+//!    the rule that decides.
 //! 3. `ground`: addresses cut into ranges over which everything of interest is constant, and grouped.
 //! 4. `reach`, `diff`: the two questions.
 //!
@@ -19,6 +20,7 @@ mod partition;
 mod reach;
 mod region;
 mod rule;
+mod walk;
 
 use std::fmt;
 

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::region::Region;
-use super::{Limits, TooLarge, rule};
+use super::walk::{Rows, Walk, joined};
+use super::{Limits, TooLarge};
 use crate::decision::{Checkpoint, Decision, Reason, Verdict};
 use crate::image::rule::RuleWords;
 use crate::image::{ClassTier, Plane, View};
-use crate::packet::{Crossing, IpVersion};
-use crate::resource::Action;
+use crate::packet::{Crossing, IpVersion, Place};
 
 /// A verdict, and what settled it, as `Decision::deciding` tells it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -56,18 +56,26 @@ pub struct Partitions<'a> {
     programs: HashMap<u32, Rc<Vec<ClassTier>>>,
     rules: HashMap<RuleWords, Rc<Region>>,
     halves: HashMap<HalfKey, Rc<Half>>,
-    known: HashMap<(IpVersion, Option<usize>, Option<usize>), Rc<Partition>>,
+    known: HashMap<(IpVersion, [Option<usize>; 4]), Rc<Partition>>,
 }
 
+/// What a checkpoint asks, and for each of its rules whether family and addresses fit.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum HalfKey {
-    /// No program judges: the answer is the same for every packet.
-    Settled(IpVersion, Checkpoint, Verdict, Reason),
-    /// A program, and for each of its rules whether family and addresses fit.
-    Walked(IpVersion, u32, Vec<bool>),
+struct HalfKey {
+    version: IpVersion,
+    asked: Asked,
+    fits: Vec<bool>,
 }
 
-/// The outcome of one direction, for every packet.
+/// The programs that a checkpoint asks one after the other, and what it says when none decides.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Asked {
+    at: Checkpoint,
+    programs: Vec<u32>,
+    rest: (Verdict, Reason),
+}
+
+/// The outcome of one checkpoint, for every packet.
 #[derive(Debug)]
 struct Half {
     number: usize,
@@ -109,58 +117,96 @@ impl<'a> Partitions<'a> {
         classes: [u32; 2],
         crossing: Crossing,
     ) -> Result<Rc<Partition>, TooLarge> {
-        let egress = if crossing.from.is_inside() {
-            Some(self.half(version, classes, Checkpoint::Egress)?)
-        } else {
-            None
-        };
-        let ingress = if crossing.to.is_inside() {
-            Some(self.half(version, classes, Checkpoint::Ingress)?)
-        } else {
-            None
-        };
-        let number = |half: &Option<Rc<Half>>| half.as_ref().map(|half| half.number);
-        let key = (version, number(&egress), number(&ingress));
+        let mut halves: Vec<Rc<Half>> = Vec::with_capacity(4);
+        let mut numbers = [None; 4];
+        for (at, number) in Checkpoint::ALL.into_iter().zip(&mut numbers) {
+            if let Some(asked) = self.asked(at, classes, crossing) {
+                let half = self.half(version, classes, asked)?;
+                *number = Some(half.number);
+                halves.push(half);
+            }
+        }
+        let key = (version, numbers);
         if let Some(partition) = self.known.get(&key) {
             return Ok(Rc::clone(partition));
         }
-        let parts = joined(version, egress.as_deref(), ingress.as_deref());
+        let halves: Vec<&[Part]> = halves.iter().map(|half| half.parts.as_slice()).collect();
+        let parts = joined(version, &halves);
         self.keep(&parts)?;
         let partition = Rc::new(Partition { parts, number: self.known.len() });
         self.known.insert(key, Rc::clone(&partition));
         Ok(partition)
     }
 
+    /// `None` when the checkpoint does not apply.
+    fn asked(
+        &self,
+        at: Checkpoint,
+        [source, destination]: [u32; 2],
+        Crossing { from, to }: Crossing,
+    ) -> Option<Asked> {
+        let asked = |programs, rest| Some(Asked { at, programs, rest });
+        match at {
+            Checkpoint::Entry => self.at_interface(at, from, to),
+            Checkpoint::Exit => self.at_interface(at, to, from),
+            Checkpoint::Egress | Checkpoint::Ingress => {
+                let is_egress = at == Checkpoint::Egress;
+                let (place, class) = if is_egress { (from, source) } else { (to, destination) };
+                if !place.is_inside() {
+                    return None;
+                }
+                match self.view.program(class, at.direction(), Plane::Enforced) {
+                    Ok(program) => asked(vec![program], (Verdict::Deny, Reason::NoTierDecided)),
+                    Err(answer) => asked(Vec::new(), answer),
+                }
+            }
+        }
+    }
+
+    /// What the endpoint of the port `here` asks of packets from or to `there`.
+    fn at_interface(&self, at: Checkpoint, here: Place, there: Place) -> Option<Asked> {
+        let endpoint = self.view.endpoint(here, Plane::Enforced)?;
+        let is_entry = at == Checkpoint::Entry;
+        let of = if is_entry { endpoint.ingress } else { endpoint.egress };
+        let is_forwarded = matches!(there, Place::Port { .. });
+        let mut programs = Vec::new();
+        if is_entry || !is_forwarded {
+            programs.push(of.untracked);
+        }
+        if is_entry {
+            programs.push(of.pre_dnat);
+        }
+        let rest = if is_forwarded {
+            programs.extend(endpoint.has_forward.then_some(of.forward));
+            (Verdict::Allow, Reason::NoForwardPolicy)
+        } else {
+            programs.push(of.normal);
+            (Verdict::Deny, Reason::NoProfile)
+        };
+        Some(Asked { at, programs, rest })
+    }
+
     fn half(
         &mut self,
         version: IpVersion,
         [source, destination]: [u32; 2],
-        at: Checkpoint,
+        asked: Asked,
     ) -> Result<Rc<Half>, TooLarge> {
-        let protected = if at == Checkpoint::Ingress { destination } else { source };
-        let (key, tiers) = match self.view.program(protected, at.direction(), Plane::Enforced) {
-            Err((verdict, reason)) => {
-                (HalfKey::Settled(version, at, verdict, reason), Rc::default())
-            }
-            Ok(program) => {
-                let tiers = self.program(program);
-                let rules = tiers.iter().flat_map(|tier| &tier.rules);
-                let fits = rules.map(|(_, rule)| {
-                    rule.is_about(version) && self.view.admits(rule, source, destination)
-                });
-                (HalfKey::Walked(version, program, fits.collect()), tiers)
-            }
-        };
+        let programs: Vec<_> = asked.programs.iter().map(|number| self.program(*number)).collect();
+        let rules = programs.iter().flat_map(|tiers| tiers.iter()).flat_map(|tier| &tier.rules);
+        let fits = rules
+            .map(|(_, rule)| rule.is_about(version) && self.view.admits(rule, source, destination));
+        let key = HalfKey { version, asked, fits: fits.collect() };
         if let Some(half) = self.halves.get(&key) {
             return Ok(Rc::clone(half));
         }
-        let parts = match &key {
-            HalfKey::Settled(_, _, verdict, reason) => {
-                let outcome = Outcome { verdict: *verdict, decided: Some((at, *reason)) };
-                vec![Part { outcome, region: Region::everything(version) }]
-            }
-            HalfKey::Walked(_, _, fits) => self.walk(version, at, &tiers, fits)?,
-        };
+        let mut walk = Walk::begin(version, key.asked.at, self.limits.walk_bricks);
+        let mut fits = key.fits.iter().copied();
+        let mut rows = Rows { view: self.view, known: &mut self.rules };
+        for tiers in &programs {
+            walk.program(tiers, &mut fits, &mut rows)?;
+        }
+        let parts = walk.finish(key.asked.rest);
         self.keep(&parts)?;
         let half = Rc::new(Half { number: self.halves.len(), parts });
         self.halves.insert(key, Rc::clone(&half));
@@ -173,86 +219,12 @@ impl<'a> Partitions<'a> {
         Rc::clone(tiers)
     }
 
-    /// Tier by tier, rule by rule, with what no rule has decided yet.
-    fn walk(
-        &mut self,
-        version: IpVersion,
-        at: Checkpoint,
-        tiers: &[ClassTier],
-        fits: &[bool],
-    ) -> Result<Vec<Part>, TooLarge> {
-        let mut parts = Vec::new();
-        let mut settle = |verdict, reason, region: Region| {
-            if !region.is_empty() {
-                let outcome = Outcome { verdict, decided: Some((at, reason)) };
-                parts.push(Part { outcome, region });
-            }
-        };
-        let mut coming = Region::everything(version);
-        let mut fits = fits.iter();
-        for ClassTier { tier, denies, rules } in tiers {
-            let mut passed = Region::default();
-            for (reference, words) in rules {
-                if fits.next() != Some(&true) || words.action() == Action::Log {
-                    continue;
-                }
-                let packets = self.packets(words);
-                let matched = coming.intersection(&packets);
-                coming = coming.without(&packets);
-                bounded(coming.size() + matched.size(), self.limits.walk_bricks)?;
-                match words.action() {
-                    Action::Allow => settle(Verdict::Allow, Reason::Rule(*reference), matched),
-                    Action::Deny => settle(Verdict::Deny, Reason::Rule(*reference), matched),
-                    Action::Pass => passed.join(matched),
-                    Action::Log => {}
-                }
-            }
-            if *denies {
-                settle(Verdict::Deny, Reason::EndOfTier(*tier), coming);
-                coming = passed;
-            } else {
-                coming.join(passed);
-            }
-        }
-        settle(Verdict::Deny, Reason::NoTierDecided, coming);
-        Ok(parts)
-    }
-
-    fn packets(&mut self, words: &RuleWords) -> Rc<Region> {
-        let view = self.view;
-        let make = || Rc::new(rule::packets(&view, words));
-        Rc::clone(self.rules.entry(*words).or_insert_with(make))
-    }
-
     fn keep(&mut self, parts: &[Part]) -> Result<(), TooLarge> {
         self.bricks += parts.iter().map(|part| part.region.size()).sum::<usize>();
         bounded(self.bricks, self.limits.bricks)
     }
 }
 
-fn bounded(count: usize, limit: usize) -> Result<(), TooLarge> {
+pub(super) fn bounded(count: usize, limit: usize) -> Result<(), TooLarge> {
     if count > limit { Err(TooLarge::Bricks { limit }) } else { Ok(()) }
-}
-
-/// A packet that egress denies is denied; what it allows is ingress's to judge.
-fn joined(version: IpVersion, egress: Option<&Half>, ingress: Option<&Half>) -> Vec<Part> {
-    match (egress, ingress) {
-        (None, None) => {
-            let outcome = Outcome::from(Decision::NOTHING_APPLIES);
-            vec![Part { outcome, region: Region::everything(version) }]
-        }
-        (Some(half), None) | (None, Some(half)) => half.parts.clone(),
-        (Some(egress), Some(ingress)) => {
-            let denied = |part: &&Part| part.outcome.verdict == Verdict::Deny;
-            let mut allowed = Region::default();
-            for part in egress.parts.iter().filter(|part| !denied(part)) {
-                allowed.join(part.region.clone());
-            }
-            let judged = ingress.parts.iter().filter_map(|part| {
-                let region = part.region.intersection(&allowed);
-                (!region.is_empty()).then_some(Part { outcome: part.outcome, region })
-            });
-            egress.parts.iter().filter(denied).cloned().chain(judged).collect()
-        }
-    }
 }

@@ -89,8 +89,8 @@ fn ground(set: &PolicySet, view: &View<'_>, selector: Option<&Selector>) -> Vec<
     let wanted = |object: &Object| selector.is_none_or(|s| s.matches(&object.labels));
     let covers = covers(&set.objects, wanted);
     let name = |object: &usize| {
-        let object = set.objects.get(*object)?;
-        Some(ObjectName { kind: object.kind, name: object.name.clone() })
+        let Object { kind, namespace, name, .. } = set.objects.get(*object)?;
+        Some(ObjectName { kind: *kind, namespace: namespace.clone(), name: name.clone() })
     };
     let mut spots = Vec::new();
     for (version, cover) in VERSIONS.into_iter().zip([&covers.v4, &covers.v6]) {

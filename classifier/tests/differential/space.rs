@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use classifier::compile::{Limits as CompileLimits, compile};
 use classifier::decision::{Reason, Verdict};
-use classifier::image::Image;
+use classifier::image::{Image, RuleInfo};
 use classifier::packet::{Crossing, IpVersion, PacketKey, Side, Transport};
 use classifier::reference;
 use classifier::resource::PolicySet;
@@ -30,14 +30,15 @@ const PLACES_TRIED: usize = 60;
 fn every_packet_is_in_the_part_that_the_reference_says() {
     let (seed, mut rng) = seeded("partitions");
     let mut tried = 0_u64;
+    let mut decided = [0_u64; 4];
     for number in 0..POLICY_SETS {
-        let set = policy_set(&mut rng);
+        let set = generate::policy_set(&mut rng);
         let image = image(&set);
         let mut partitions = Partitions::of(image.view(), Limits::default());
         let cells = Cells::of(&[&set]);
         for _ in 0..PAIRS_TRIED_WHOLE {
             let (src, dst) = pair(&mut rng, &[&set]);
-            let crossing = crossing(&mut rng);
+            let crossing = generate::crossing(&mut rng, &set);
             let partition = partitions.between(src, dst, crossing).unwrap();
             for packet in cells.packets(src, dst) {
                 let expected = Outcome::from(reference::evaluate(&set, &packet, crossing));
@@ -49,10 +50,15 @@ fn every_packet_is_in_the_part_that_the_reference_says() {
                     describe::difference(&set, &packet, crossing)
                 );
                 tried += 1;
+                if let Some((at, _)) = expected.decided {
+                    decided[at as usize] += 1;
+                }
             }
         }
     }
+    assert!(decided.iter().all(|count| count * 50 > tried), "{decided:?} of {tried}");
     say(&format!("partitions: {tried} packets of {POLICY_SETS} policy sets, 0 differences"));
+    say(&format!("partitions: decided at entry, egress, ingress, exit: {decided:?}"));
 }
 
 #[test]
@@ -60,13 +66,13 @@ fn reach_names_what_the_reference_allows_and_nothing_else() {
     let (seed, mut rng) = seeded("reach");
     let (mut tried, mut passed) = (0_u64, 0_u64);
     for number in 0..POLICY_SETS {
-        let set = policy_set(&mut rng);
+        let set = generate::policy_set(&mut rng);
         let image = image(&set);
         let selector = |rng: &mut Rng| (rng.u8(..3) > 0).then(|| generate::selector(rng));
         let question = Question {
             from: selector(&mut rng),
             to: selector(&mut rng),
-            crossing: crossing(&mut rng),
+            crossing: generate::crossing(&mut rng, &set),
         };
         let answer = reach(&set, &image.view(), &question, Limits::default()).unwrap();
         for packet in probes(&mut rng, &[&set]) {
@@ -93,9 +99,9 @@ fn diff_names_where_the_reference_changes_its_verdict_and_nothing_else() {
     let (seed, mut rng) = seeded("diff");
     let (mut tried, mut changed, mut empty) = (0_u64, 0_u64, 0_u64);
     for number in 0..POLICY_SETS {
-        let old = policy_set(&mut rng);
+        let old = generate::policy_set(&mut rng);
         let new = (0..rng.u8(1..=3)).fold(old.clone(), |set, _| mutate::changed(&mut rng, &set));
-        let crossing = crossing(&mut rng);
+        let crossing = generate::crossing(&mut rng, &old);
         let (old_image, new_image) = (image(&old), image(&new));
         let answer =
             diff(&old_image.view(), &new_image.view(), crossing, Limits::default()).unwrap();
@@ -125,28 +131,16 @@ fn diff_names_where_the_reference_changes_its_verdict_and_nothing_else() {
     say(&format!("diff: {tried} packets, {changed} change, {empty} empty, 0 differences"));
 }
 
-/// FIXME
-fn policy_set(rng: &mut Rng) -> PolicySet {
-    let mut set = generate::policy_set(rng);
-    set.interfaces.clear();
-    set
-}
-
-fn crossing(rng: &mut Rng) -> Crossing {
-    let side = |rng: &mut Rng| if rng.bool() { Side::Inside } else { Side::Outside };
-    Crossing::sides(side(rng), side(rng))
-}
-
 /// What decided, in names, which two policy sets can share.
 fn reason(image: &Image, outcome: Outcome) -> String {
     let view = image.view();
     match outcome.decided {
-        Some((direction, Reason::Rule(rule))) => {
-            let rule = view.rule(rule).unwrap();
-            format!("{direction} {} {} {}", rule.tier, rule.policy, rule.text)
+        Some((at, Reason::Rule(rule))) => {
+            let RuleInfo { tier, kind, namespace, policy, text, .. } = view.rule(rule).unwrap();
+            format!("{at} {tier} {kind} {namespace:?} {policy} {text}")
         }
-        Some((direction, Reason::EndOfTier(tier))) => {
-            format!("{direction} end of {}", view.tier_name(tier).unwrap())
+        Some((at, Reason::EndOfTier(tier))) => {
+            format!("{at} end of {}", view.tier_name(tier).unwrap())
         }
         other => format!("{other:?}"),
     }
