@@ -52,6 +52,75 @@ ingress = [
   { action = "Allow", protocol = 17, notProtocol = "TCP", ipVersion = 4, source = { notSelector = "all()", selector = "" }, destination = { ports = [1, "2:3", "4"], notPorts = [5] } },
   { action = "Deny", protocol = "ICMP", icmp = { type = 8, code = 0 }, source = { notNets = ["198.18.0.0/16"] } },
 ]
+
+[[networkSets]]
+name = "no"
+namespace = "null"
+labels = { role = "off" }
+nets = ["198.18.3.0/24"]
+
+[[profiles]]
+name = "1.5"
+labelsToApply = { side = "no" }
+ingress = [{ action = "Allow", protocol = "UDP", destination = { ports = [53] } }]
+
+[[hostEndpoints]]
+name = "own"
+node = "gw1"
+interfaceName = "*"
+expectedIPs = ["2001:2::5"]
+profiles = ["1.5", "projectcalico-default-allow"]
+ports = [{ name = "n", protocol = 17, port = 53 }, { name = "y", protocol = "SCTP", port = 1 }]
+
+[[globalNetworkPolicies]]
+name = "y.yes"
+namespaceSelector = "has( x )"
+serviceAccountSelector = "all()"
+applyOnForward = true
+doNotTrack = true
+preDNAT = false
+performanceHints = ["AssumeNeededOnEveryNode"]
+egress = [
+  { action = "Pass", destination = { services = { name = "on", namespace = "off" } } },
+]
+ingress = [
+  { action = "Allow", http = { methods = ["GET", "no"], paths = [{ exact = "/:" }, { prefix = "/~" }] } },
+]
+
+[[networkPolicies]]
+name = "1e3"
+namespace = "0x1f"
+tier = "odd"
+serviceAccountSelector = "x == 'yes'"
+ingress = [
+  { action = "Allow", source = { namespaceSelector = "global()", serviceAccounts = { names = ["no", "1"], selector = "has(a)" } }, destination = { ports = ["n", "y"] } },
+  { action = "Log", notICMP = { type = 0 }, source = { services = { name = "true" } } },
+]
+
+[[stagedGlobalNetworkPolicies]]
+name = "odd.on"
+stagedAction = "Delete"
+tier = "odd"
+
+[[stagedNetworkPolicies]]
+name = "1e3"
+namespace = "0x1f"
+stagedAction = "Learn"
+selector = "a == '1'"
+
+[[stagedNetworkPolicies]]
+name = "2"
+stagedAction = ""
+ingress = [{ action = "Deny" }]
+
+[[kubernetesNetworkPolicies]]
+name = "yes"
+namespace = "no"
+podSelector = { matchLabels = { "a.b/c" = "1" }, matchExpressions = [{ key = "on", operator = "In", values = ["off", "1.0"] }] }
+policyTypes = ["Ingress"]
+ingress = [
+  { from = [{ namespaceSelector = {} }, { ipBlock = { cidr = "198.18.0.0/16", except = ["198.18.1.0/24"] } }], ports = [{ protocol = "UDP", port = 53, endPort = 60 }, { port = "n" }] },
+]
 "#;
 
 #[test]
@@ -181,7 +250,8 @@ fn ravelin(arguments: &[&str]) -> Output {
 }
 
 fn image(path: &Path) -> Image {
-    let loaded = inventory::load(path, &Gateway::default());
+    let gateway = Gateway { name: "gw1".to_owned(), takes_http: true, ..Gateway::default() };
+    let loaded = inventory::load(path, &gateway);
     assert!(!any_error(&loaded.findings), "{}", render_human(&loaded.findings, false));
     compile(&loaded.policy_set.unwrap(), 1, &Limits::default()).unwrap()
 }

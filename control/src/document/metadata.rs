@@ -100,7 +100,12 @@ pub(crate) fn check_name(
     } else {
         format!("use {}; begin and end with a letter or digit", rule.words())
     };
-    let finding = Diagnostic::error("name.invalid", format!("`{name}` cannot be a {field}"))
+    let message = if name.is_empty() {
+        format!("the {field} is empty")
+    } else {
+        format!("`{name}` cannot be a {field}")
+    };
+    let finding = Diagnostic::error("name.invalid", message)
         .at(reader.place(&node.span), format!("expected {}", rule.words()))
         .help(help);
     reader.report(finding);

@@ -49,7 +49,7 @@ pub(crate) fn read(source: &Arc<Source>, takes_http: bool) -> (Vec<Resource>, Ve
         Ok(items) => items,
         Err(findings) => return (Vec::new(), findings),
     };
-    let resources = items.iter().filter_map(|item| resource(item, &mut reader)).collect();
+    let resources = items.into_iter().filter_map(|item| resource(&item, &mut reader)).collect();
     (resources, reader.findings)
 }
 

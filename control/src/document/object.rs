@@ -7,7 +7,7 @@ use super::metadata::{self, NameRule};
 use super::net::Written;
 use super::node::{Entry, Node, Value};
 use super::reader::{Fields, Reader, Thing, Unsupported};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 use crate::resolve::{Content, Key, ListUse, NetworkSet, Resource};
 
 static GLOBAL_NETWORK_SET: Thing = Thing {
@@ -25,7 +25,6 @@ static NETWORK_SET: Thing = Thing {
 /// Calico Enterprise has it.
 const DOMAINS: Unsupported = Unsupported {
     field: "allowedEgressDomains",
-    severity: Severity::Error,
     help: "list the addresses in `nets` or in a list file",
 };
 

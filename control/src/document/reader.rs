@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::dialect::Dialect;
 use super::node::{Entry, Node, Table, Text, Value};
-use crate::diagnostic::{Diagnostic, Place, Severity, Source};
+use crate::diagnostic::{Diagnostic, Place, Source};
 
 /// How alike two words must be for one to be suggested for the other, from 0 to 1.
 const SUGGESTION_LIKENESS_MIN: f64 = 0.6;
@@ -31,12 +31,10 @@ pub(crate) struct Thing {
     pub(crate) unsupported: &'static [Unsupported],
 }
 
-/// A real field of Calico's that is not acted on.
+/// A real field that is not acted on here, where ignoring it could change what passes.
 #[derive(Debug)]
 pub(crate) struct Unsupported {
     pub(crate) field: &'static str,
-    /// An error if ignoring the field could change what passes.
-    pub(crate) severity: Severity,
     pub(crate) help: &'static str,
 }
 
@@ -234,13 +232,14 @@ impl Reader {
             return Some(*choice);
         }
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let some = if words.len() > 1 { "one of " } else { "" };
         let help = match suggestion(&text.value, &words) {
             Some(word) => format!("did you mean `{word}`?"),
-            None => format!("write one of {}", quoted_list(&words)),
+            None => format!("write {some}{}", quoted_list(&words)),
         };
         let finding =
             Diagnostic::error("field.value", format!("`{key}` cannot be `{}`", text.value))
-                .at(self.place(&node.span), format!("expected one of {}", quoted_list(&words)))
+                .at(self.place(&node.span), format!("expected {some}{}", quoted_list(&words)))
                 .help(help);
         self.report(finding);
         None
@@ -259,18 +258,12 @@ impl Reader {
         if entry.node.is_unset() {
             return;
         }
-        let Unsupported { field, severity, help } = unsupported;
-        let finding = match severity {
-            Severity::Error => {
-                Diagnostic::error("field.unsupported", format!("`{field}` is not supported yet"))
-                    .at(self.place(&entry.key_span), "ignoring it could change what passes")
-            }
-            Severity::Warning => {
-                Diagnostic::warning("field.unsupported", format!("`{field}` has no effect yet"))
-                    .at(self.place(&entry.key_span), "read, but not acted on")
-            }
-        };
-        self.report(finding.help(*help));
+        let Unsupported { field, help } = unsupported;
+        let message = format!("`{field}` is not supported here");
+        let finding = Diagnostic::error("field.unsupported", message)
+            .at(self.place(&entry.key_span), "ignoring it could change what passes")
+            .help(*help);
+        self.report(finding);
     }
 
     fn unknown(&mut self, entry: &Entry, thing: &Thing) {
@@ -297,6 +290,18 @@ impl Reader {
                 if thing.fields.contains(&"tiers") =>
             {
                 format!("`{}` belongs in the settings file, `ravelin.toml`", entry.key)
+            }
+            "applyOnForward" | "doNotTrack" | "namespaceSelector" | "preDNAT"
+                if thing.fields.contains(&"serviceAccountSelector") =>
+            {
+                "a policy of a namespace selects in that namespace only: write a global network policy"
+                    .to_owned()
+            }
+            "namespace" if thing.fields.contains(&"annotations") => {
+                "remove it: this kind of resource is in no namespace".to_owned()
+            }
+            "stagedAction" if thing.fields.contains(&"serviceAccountSelector") => {
+                "only the staged kinds have it: write a staged policy of this kind".to_owned()
             }
             // One who writes so many wrong words needs no help with each.
             _ if self.findings.len() > SUGGESTIONS_MAX => "correct the ones above first".to_owned(),

@@ -7,7 +7,7 @@ use super::kind::{Form, Kind, Known, known, versions_of};
 use super::node::{Entry, Node, Table, Value};
 use super::picked;
 use super::reader::{METADATA_FIELDS, Reader, Thing, Unsupported, quoted_list, suggestion};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Diagnostic;
 
 static DOCUMENT: Thing = Thing {
     name: "a policy document",
@@ -51,11 +51,8 @@ fn metadata_of(form: &Form) -> &'static Thing {
     if form.has_namespace { &NAMESPACED_METADATA } else { &METADATA }
 }
 
-const GENERATE_NAME: Unsupported = Unsupported {
-    field: "generateName",
-    severity: Severity::Error,
-    help: "give the resource a `name`",
-};
+const GENERATE_NAME: Unsupported =
+    Unsupported { field: "generateName", help: "give the resource a `name`" };
 
 static NAMESPACED_METADATA: Thing = Thing {
     name: "the metadata of a resource",
@@ -70,7 +67,6 @@ static METADATA: Thing = Thing {
         GENERATE_NAME,
         Unsupported {
             field: "namespace",
-            severity: Severity::Error,
             help: "remove it: this kind of resource is in no namespace",
         },
     ],

@@ -32,7 +32,7 @@ fn check_ports(rule: &Rule, fields: &Fields<'_>, reader: &mut Reader) {
         ("destination", "notPorts"),
     ] {
         let Some(entry) = peer_list(fields, side, field) else { continue };
-        if rule.protocol.is_none() && only_named_ports(entry) {
+        if rule.protocol.is_none() && !has_numbers(entry) {
             continue;
         }
         let (message, label, help) = match rule.protocol {
@@ -55,10 +55,21 @@ fn check_ports(rule: &Rule, fields: &Fields<'_>, reader: &mut Reader) {
     }
 }
 
-/// Named ports bring their protocol along.
-fn only_named_ports(entry: &Entry) -> bool {
+/// Whether a port of the list is a number or a range; ports by name bring their protocol along.
+fn has_numbers(entry: &Entry) -> bool {
     let Value::Array(nodes) = &entry.node.value else { return false };
-    nodes.iter().all(|node| matches!(&node.value, Value::Text(text) if is_port_name(&text.value)))
+    nodes.iter().any(|node| match &node.value {
+        Value::Integer(_) => true,
+        Value::Text(text) => {
+            text.value.starts_with(|c: char| c.is_ascii_digit()) && !is_port_name(&text.value)
+        }
+        Value::Array(_)
+        | Value::Bool(_)
+        | Value::Float(_)
+        | Value::Null
+        | Value::Other(_)
+        | Value::Table(_) => false,
+    })
 }
 
 /// An ICMP match needs an ICMP protocol, and ICMP its own IP family.

@@ -167,7 +167,7 @@ pub(crate) fn check_port_name(name: &str, node: &Node, reader: &mut Reader) {
     let finding =
         Diagnostic::error("rule.port-name", format!("`{name}` cannot be the name of a port"))
             .at(reader.place(&node.span), "not the name of a port")
-            .help("write at most 15 lower-case letters, digits and `-`, with a letter among them");
+            .help("write at most 15 lower-case letters and digits, with a letter among them and at most single `-` between them");
     reader.report(finding);
 }
 
