@@ -15,6 +15,8 @@ pub(super) enum Event {
     Settled(Plane, Checkpoint, IpVersion, Settled),
     /// A `Log` rule was met at a checkpoint.
     Logged(Plane, Checkpoint),
+    /// A rule behind that many others of its list decided there.
+    Deep(Checkpoint, u32),
     /// `doNotTrack` allowed a packet that had that verdict in the end.
     Untracked(Plane, Verdict),
     /// The exit said this of a packet that a policy of that hook had allowed at the entry.
@@ -85,6 +87,8 @@ pub(super) enum Pending {
     Becomes(Verdict),
 }
 
+/// How deep in a list packets must get.
+pub(super) const DEPTHS: [u32; 3] = [16, 32, 64];
 const VERDICTS: [Verdict; 2] = [Verdict::Allow, Verdict::Deny];
 const FAMILIES: [IpVersion; 2] = [IpVersion::V4, IpVersion::V6];
 const SPOTS: [Spot; 3] = [Spot::Inside, Spot::Outside, Spot::Gateway];
@@ -99,6 +103,9 @@ impl Event {
             for to in SPOTS {
                 all.extend(FAMILIES.map(|family| Self::Crossed(family, from, to)));
             }
+        }
+        for at in Checkpoint::ALL {
+            all.extend(DEPTHS.map(|depth| Self::Deep(at, depth)));
         }
         for plane in Plane::ALL {
             for at in Checkpoint::ALL {

@@ -13,7 +13,7 @@ use classifier::resource::{
     GatewayPort, InterfaceEndpoint, InterfaceMatch, Object, Policy, PolicySet, Rule, StagedAction,
 };
 
-use self::event::{Event, Governed, Pending, Settled, Spot};
+use self::event::{DEPTHS, Event, Governed, Pending, Settled, Spot};
 use self::fields::{Field, PeerField, fields_of};
 use crate::compare::{Judged, Named, Plane, find_rule, staged_twin};
 use crate::say;
@@ -62,6 +62,11 @@ impl Coverage {
         for (at, half) in decision.halves() {
             let settled = settled(set, half);
             self.count(Event::Settled(plane, at, packet.version(), settled));
+            if let Reason::Rule(rule) = half.reason {
+                for depth in DEPTHS.into_iter().filter(|depth| rule.rule >= *depth) {
+                    self.count(Event::Deep(at, depth));
+                }
+            }
             if half.logged.is_some() {
                 self.count(Event::Logged(plane, at));
             }

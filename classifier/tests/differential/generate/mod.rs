@@ -76,16 +76,25 @@ struct Size {
     policies: usize,
     rules: usize,
     objects: usize,
+    /// Rules ask for so much that few packets match one.
+    is_narrow: bool,
 }
 
 /// Small, so that a difference is small and packets meet a rule.
-const USUAL: Size = Size { policies: 7, rules: 5, objects: 7 };
+const USUAL: Size = Size { policies: 7, rules: 5, objects: 7, is_narrow: false };
 
 /// More policies, match sets and classes than a machine word has bits.
-const LARGE: Size = Size { policies: 60, rules: 12, objects: 40 };
+const LARGE: Size = Size { policies: 60, rules: 12, objects: 40, is_narrow: false };
+
+/// Long lists of rules, which an image does not walk one by one, and packets that get far in them.
+const LONG: Size = Size { policies: 3, rules: 150, objects: 12, is_narrow: true };
 
 pub(crate) fn policy_set(rng: &mut Rng) -> PolicySet {
-    let size = if rng.u8(..50) == 0 { LARGE } else { USUAL };
+    let size = match rng.u8(..50) {
+        0 => LARGE,
+        1 | 2 => LONG,
+        _ => USUAL,
+    };
     let tiers = tiers(rng);
     let mut policies = Vec::new();
     let mut keys = BTreeSet::new();
@@ -127,10 +136,10 @@ fn policy(rng: &mut Rng, number: usize, tiers: &[Tier], size: Size) -> Policy {
         if rng.bool() { PolicyKind::GlobalNetworkPolicy } else { pick(rng, &PolicyKind::ALL) };
     let is_namespaced =
         matches!(kind, PolicyKind::NetworkPolicy | PolicyKind::KubernetesNetworkPolicy);
-    let hook = match rng.u8(..10) {
-        0 => Hook::Untracked,
-        1 => Hook::PreDnat,
-        2..5 => Hook::Forward,
+    let hook = match rng.u8(..20) {
+        0..3 => Hook::Untracked,
+        3..5 => Hook::PreDnat,
+        5..10 => Hook::Forward,
         _ => Hook::Normal,
     };
     Policy {
@@ -142,8 +151,8 @@ fn policy(rng: &mut Rng, number: usize, tiers: &[Tier], size: Size) -> Policy {
         selector: selector(rng),
         applies_ingress: rng.u8(..4) > 0,
         applies_egress: rng.u8(..4) > 0,
-        ingress: rules::list(rng, size.rules),
-        egress: rules::list(rng, size.rules),
+        ingress: rules::of_size(rng, size),
+        egress: rules::of_size(rng, size),
         ..Policy::new(&name)
     }
 }
@@ -236,7 +245,7 @@ pub(crate) fn crossing(rng: &mut Rng, set: &PolicySet) -> Crossing {
         _ => [Side::Outside, Side::Outside],
     };
     let mut place = |side| {
-        if rng.u8(..8) == 0 {
+        if rng.u8(..6) == 0 {
             return Place::Gateway;
         }
         let number = u16::try_from(rng.usize(..=set.ports.len())).unwrap();

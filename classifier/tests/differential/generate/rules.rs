@@ -6,11 +6,43 @@ use fastrand::Rng;
 
 use super::places::icmp_of;
 use super::things::{PORT_NAMES, service_name};
-use super::{ICMP_NUMBERS, PORTS, PROTOCOLS, WITH_PORTS, family, nets, pick, selector};
+use super::{ICMP_NUMBERS, PORTS, PROTOCOLS, Size, WITH_PORTS, family, net, nets, pick, selector};
 
 pub(super) fn list(rng: &mut Rng, most: usize) -> Vec<Rule> {
     let count = rng.usize(..=most);
     (0..count).map(|_| rule(rng)).collect()
+}
+
+pub(super) fn of_size(rng: &mut Rng, size: Size) -> Vec<Rule> {
+    let mut rules = list(rng, size.rules);
+    for rule in rules.iter_mut().filter(|_| size.is_narrow) {
+        if rng.u8(..80) > 0 {
+            narrow(rng, rule);
+        }
+    }
+    rules
+}
+
+/// Asks for one end by who it is and mostly for one port besides whatever else the rule asks.
+fn narrow(rng: &mut Rng, rule: &mut Rule) {
+    let family = family(rng);
+    for peer in [&mut rule.source, &mut rule.destination] {
+        if peer.service.is_none() && rng.bool() {
+            match rng.u8(..3) {
+                0 => peer.nets = vec![net(rng, family)],
+                _ => peer.selector = Some(selector(rng)),
+            }
+        }
+    }
+    if rule.destination.service.is_none() && rng.u8(..12) > 0 {
+        rule.protocol = Some(pick(rng, &WITH_PORTS));
+        let port = pick(rng, &PORTS);
+        rule.destination.ports = vec![PortRange { first: port, last: port }];
+    }
+    if rng.u8(..4) > 0 {
+        rule.icmp = None;
+        rule.not_protocol = None;
+    }
 }
 
 pub(crate) fn rule(rng: &mut Rng) -> Rule {
