@@ -6,6 +6,7 @@ use std::sync::Arc;
 use classifier::selector::Selector;
 
 use super::dialect::Dialect;
+use super::kind::Kind;
 use super::node::{Node, Table, Text, Value};
 use super::reader::Reader;
 use super::resource::Item;
@@ -95,10 +96,10 @@ fn checked(source: &Arc<Source>) -> Result<Vec<Item>, Vec<Diagnostic>> {
 }
 
 /// Things that a cluster made hold much that is passed over when they are read: it could not be written again, neither as
-/// what another tool takes for such a thing nor without loss.
+/// what another tool takes for such a thing nor without loss. A namespace is its name and labels.
 fn lost(resource: &Item, source: &Arc<Source>) -> Option<Diagnostic> {
     let form = resource.kind.form();
-    form.picked?;
+    form.picked.filter(|_| resource.kind != Kind::Namespace)?;
     let finding =
         Diagnostic::error("kind.unconverted", format!("`{}` cannot be converted", form.name))
             .at(source.place(resource.node.span.clone()), "holds more than is read of it here")

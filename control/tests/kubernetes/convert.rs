@@ -6,6 +6,10 @@ use classifier::resource::PolicySet;
 use crate::{load_as, set, taken};
 
 const POLICIES: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: { name: shop, labels: { kubernetes.io/metadata.name: shop } }
+---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: { name: web, namespace: shop, labels: { app.kubernetes.io/name: web } }
@@ -122,6 +126,7 @@ fn policies_mean_the_same_in_every_language() {
         assert_eq!(convert("toml", converted.to_str().unwrap()), canonical, "{language}");
     }
     for table in [
+        "[[namespaces]]",
         "[[kubernetesNetworkPolicies]]",
         "[[stagedKubernetesNetworkPolicies]]",
         "[[clusterNetworkPolicies]]",
@@ -157,9 +162,10 @@ fn what_a_cluster_made_is_not_converted() {
         let output = ravelin(&["convert", "--to", "json", path.to_str().unwrap()]);
         assert_eq!(output.status.code(), Some(1), "{file}");
         let words = String::from_utf8(output.stderr).unwrap();
-        for kind in ["Namespace", "ServiceAccount", "Pod", "Service", "EndpointSlice"] {
+        for kind in ["ServiceAccount", "Pod", "Service", "EndpointSlice"] {
             assert!(words.contains(&format!("`{kind}` cannot be converted")), "{words}");
         }
+        assert!(!words.contains("`Namespace`"), "{words}");
         assert!(words.contains("move it to a document of its own"), "{words}");
     }
 }
