@@ -155,6 +155,9 @@ fn yaml_with_random_damage_is_answered() {
     let texts = [
         include_str!("../../config/examples/calico/three-tiers.yaml"),
         include_str!("../../config/examples/calico/noc-ssh.yaml"),
+        include_str!("../../config/examples/kubernetes/cluster.yaml"),
+        include_str!("../../config/examples/kubernetes/cluster-guard.yaml"),
+        include_str!("../../config/examples/kubernetes/allow-from-pods-of-a-namespace.yaml"),
     ];
     answer_damaged("yaml", &texts);
 }

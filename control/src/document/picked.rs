@@ -24,7 +24,10 @@ pub(super) fn picked(table: Table, thing: &'static Thing, reader: &mut Reader) -
             entries.extend(part);
         }
     }
-    entries.retain(|entry| thing.fields.contains(&entry.key.as_str()));
+    // A server writes down what it has nothing for.
+    entries.retain(|entry| {
+        thing.fields.contains(&entry.key.as_str()) && !matches!(entry.node.value, Value::Null)
+    });
     let Some(span) = metadata_at else {
         let finding = Diagnostic::error("field.missing", "a resource needs `metadata`")
             .at(reader.place(&start), "`metadata` is missing here")

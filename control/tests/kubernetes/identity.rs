@@ -1,7 +1,7 @@
 use classifier::packet::protocol;
-use classifier::resource::{NamedPort, Object, ObjectKind};
+use classifier::resource::{NamedPort, Object, ObjectKind, PolicyKind};
 
-use crate::{assert_errors, set};
+use crate::{assert_errors, load, load_as, set, taken};
 
 const NAMESPACE: &str = "
 apiVersion: v1
@@ -265,10 +265,10 @@ ports: []
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: { name: nobodys, namespace: kube-system }
+metadata: { name: nobodys, namespace: kube-system, labels: null }
 addressType: IPv4
 endpoints: [{ addresses: [198.18.0.9] }]
-ports: []
+ports: null
 ";
 
 /// Ready or not: that is Calico's reading, too.
@@ -296,6 +296,12 @@ fn service_is_where_its_slices_say_ready_or_not() {
 }
 
 #[test]
+fn nothing_written_down_is_no_reason_to_warn() {
+    let findings = load(SLICES).findings;
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+#[test]
 fn list_of_everything_is_read_as_kubectl_writes_it() {
     let text = "
 apiVersion: v1
@@ -305,7 +311,7 @@ items:
 - { apiVersion: v1, kind: Namespace, metadata: { name: shop, labels: { team: a } } }
 - apiVersion: v1
   kind: Pod
-  metadata: { name: web-1, namespace: shop, managedFields: [] }
+  metadata: { name: web-1, namespace: shop, managedFields: [], labels: null }
   spec: { containers: [{ name: web }] }
   status: { podIPs: [{ ip: 198.18.0.1 }] }
 - apiVersion: networking.k8s.io/v1
@@ -317,4 +323,18 @@ items:
     let set = set(text);
     assert_eq!((set.policies.len(), set.objects.len()), (1, 1));
     assert_eq!(set.objects[0].labels.get("pcns.team"), Some("a"));
+}
+
+/// As `kubectl get --raw` and the API itself answer: only the list says what its items are.
+#[test]
+fn list_of_one_kind_says_what_its_items_are() {
+    let pods = r#"{"kind": "PodList", "apiVersion": "v1", "items": [
+        {"metadata": {"name": "web-1", "namespace": "shop"}, "spec": {"containers": []}, "status": {"podIP": "198.18.0.1"}}
+    ]}"#;
+    let policies = r#"{"kind": "NetworkPolicyList", "apiVersion": "networking.k8s.io/v1", "items": [
+        {"metadata": {"name": "deny", "namespace": "shop"}, "spec": {"podSelector": {}}}
+    ]}"#;
+    assert_eq!(taken(load_as("pods.json", pods)).objects.len(), 1);
+    let policies = taken(load_as("policies.json", policies)).policies;
+    assert_eq!(policies[0].kind, PolicyKind::KubernetesNetworkPolicy);
 }
