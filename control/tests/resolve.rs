@@ -299,6 +299,47 @@ fn hooks_follow_from_the_three_fields() {
     assert_eq!(hook("applyOnForward = false\ndoNotTrack = false\npreDNAT = false"), Hook::Normal);
 }
 
+#[test]
+fn resources_that_calico_has_stored_are_read_with_their_own_metadata() {
+    let text = r#"
+apiVersion: crd.projectcalico.org/v1
+kind: GlobalNetworkSet
+metadata:
+  name: rack
+  labels: {role: old, zone: a}
+  annotations: {projectcalico.org/metadata: '{"labels":{"role":"db"},"creationTimestamp":null}'}
+spec: {nets: [198.18.70.0/24]}
+---
+apiVersion: crd.projectcalico.org/v1
+kind: GlobalNetworkPolicy
+metadata:
+  name: default.web
+  annotations: {projectcalico.org/metadata: '{"uid":"1"}'}
+spec: {tier: default, selector: all()}
+---
+apiVersion: crd.projectcalico.org/v1
+kind: GlobalNetworkPolicy
+metadata: {name: security.web}
+spec: {tier: security, selector: all()}
+---
+apiVersion: crd.projectcalico.org/v1
+kind: GlobalNetworkPolicy
+metadata:
+  name: default.db
+  annotations: {projectcalico.org/metadata: '{"name":"default.db"}'}
+spec: {selector: all()}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: default.noc}
+spec: {selector: all()}
+"#;
+    let set = store(text).policy_set(&gateway());
+    assert_eq!(object(&set, "rack").labels, labels("role=db zone=a"));
+    let names: Vec<&str> = set.policies.iter().map(|policy| policy.name.as_str()).collect();
+    assert_eq!(names, ["default.db", "default.noc", "security.web", "web"]);
+}
+
 fn gateway() -> Gateway {
     let port = |interface: &str| GatewayPort { interface: interface.to_owned(), addresses: vec![] };
     let ports = vec![port("eth1"), port("eth2")];

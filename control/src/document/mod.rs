@@ -22,6 +22,7 @@ mod rule_check;
 pub(crate) mod rule_value;
 mod scope;
 mod selector;
+mod stored;
 mod tier;
 mod toml;
 mod write;

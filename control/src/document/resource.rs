@@ -7,6 +7,7 @@ use super::kind::{Form, Kind, Known, known, versions_of};
 use super::node::{Entry, Node, Table, Value};
 use super::picked;
 use super::reader::{METADATA_FIELDS, Reader, Thing, Unsupported, quoted_list, suggestion};
+use super::stored;
 use crate::diagnostic::Diagnostic;
 
 static DOCUMENT: Thing = Thing {
@@ -85,9 +86,6 @@ const SERVER_SET: [&str; 10] = [
     "selfLink",
     "uid",
 ];
-
-/// In this annotation Calico keeps the labels of a resource that it stores as a custom resource.
-const STORED_METADATA: &str = "projectcalico.org/metadata";
 
 /// One resource as written: its kind, and a table of what stands in its metadata and its spec.
 #[derive(Clone, Debug)]
@@ -255,16 +253,18 @@ fn enveloped(form: &'static Form, table: Table, reader: &mut Reader) -> Option<I
     }
     let kind_at = table.entry("kind").map(|entry| entry.node.span.clone());
     reader.fields_of_table(&table, 0..0, &ENVELOPE);
-    let stored = table.entry("apiVersion").is_some_and(
+    let is_stored = table.entry("apiVersion").is_some_and(
         |entry| matches!(&entry.node.value, Value::Text(text) if text.value.starts_with("crd.")),
     );
-    let mut entries = Vec::new();
+    let (mut entries, mut names_tier) = (Vec::new(), is_stored);
     let (mut metadata_at, mut spec_at) = (None, None);
     for entry in table.entries {
         match entry.key.as_str() {
             "metadata" => {
                 metadata_at = Some(entry.key_span);
-                entries.extend(metadata(entry.node, stored, form, reader)?);
+                let (metadata, has_own_name) = metadata(entry.node, is_stored, form, reader)?;
+                names_tier &= !has_own_name;
+                entries.extend(metadata);
             }
             "spec" => {
                 spec_at = Some(entry.key_span);
@@ -272,6 +272,9 @@ fn enveloped(form: &'static Form, table: Table, reader: &mut Reader) -> Option<I
             }
             _ => {}
         }
+    }
+    if names_tier {
+        stored::without_tier(form.kind, &mut entries);
     }
     let Some(metadata_at) = metadata_at else {
         let at = kind_at.or(spec_at).unwrap_or(0..0);
@@ -286,30 +289,25 @@ fn enveloped(form: &'static Form, table: Table, reader: &mut Reader) -> Option<I
     Some(Item { kind: form.kind, node: Node { span, value: Value::Table(Table { entries }) } })
 }
 
-/// What of `metadata` is ours. `stored` is metadata as Calico's own storage has it.
-fn metadata(node: Node, stored: bool, form: &Form, reader: &mut Reader) -> Option<Vec<Entry>> {
+/// What of `metadata` is ours, and whether what Calico itself has stored there has a name.
+fn metadata(
+    node: Node,
+    is_stored: bool,
+    form: &Form,
+    reader: &mut Reader,
+) -> Option<(Vec<Entry>, bool)> {
     let Value::Table(mut table) = node.value else {
         reader.fields(&node, metadata_of(form));
         return None;
     };
     table.entries.retain(|entry| !SERVER_SET.contains(&entry.key.as_str()));
     reader.fields_of_table(&table, node.span, metadata_of(form));
-    let annotations = table.entry("annotations").map(|entry| &entry.node.value);
-    if stored
-        && let Some(Value::Table(annotations)) = annotations
-        && let Some(entry) = annotations.entry(STORED_METADATA)
-    {
-        let message = format!("the annotation `{STORED_METADATA}` is not supported yet");
-        let finding = Diagnostic::error("field.unsupported", message)
-            .at(reader.place(&entry.key_span), "holds the labels of the resource")
-            .help("export the resource as `projectcalico.org/v3`, with `calicoctl get -o yaml`");
-        reader.report(finding);
-    }
+    let has_own_name = is_stored && stored::add_metadata(&mut table, reader);
     table.entries.retain(|entry| {
         METADATA_FIELDS.contains(&entry.key.as_str())
             && (form.has_namespace || entry.key != "namespace")
     });
-    Some(table.entries)
+    Some((table.entries, has_own_name))
 }
 
 fn spec(node: Node, reader: &mut Reader) -> Option<Vec<Entry>> {
