@@ -12,7 +12,7 @@ use control::inventory;
 use control::resolve::Gateway;
 
 /// Inputs that are taken with warnings; all others are refused.
-const TAKEN: [&str; 3] = ["warnings.toml", "settings/endpoints.toml", "settings/opened.toml"];
+const TAKEN: [&str; 3] = ["settings/endpoints.toml", "settings/opened.toml", "warnings.toml"];
 
 #[test]
 fn every_broken_input_is_answered_as_written_beside_it() {

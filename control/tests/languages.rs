@@ -110,6 +110,39 @@ fn words_that_kubectl_takes_for_something_else_are_no_strings() {
     }
 }
 
+#[test]
+fn what_only_calicos_newest_release_limits_is_taken_with_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.toml");
+    let rule = |source: &str| {
+        format!("ingress = [{{ action = 'Allow', protocol = 'TCP', source = {{ {source} }} }}]")
+    };
+    let nets = |count: u32| {
+        let nets = (0..count).map(|n| format!("'198.18.{}.{}/32'", n >> 8, n & 255));
+        rule(&format!("nets = [{}]", nets.collect::<Vec<_>>().join(", ")))
+    };
+    let ports = |count: u32| {
+        let ports = (1..=count).map(|port| port.to_string());
+        rule(&format!("notPorts = [{}]", ports.collect::<Vec<_>>().join(", ")))
+    };
+    let rules = |count: usize| format!("egress = [{}]", "{ action = 'Deny' }, ".repeat(count));
+    let selector = |length: usize| format!("selector = \"a == '{}'\"", "b".repeat(length - 7));
+    for (at_most, more) in [
+        (nets(256), nets(257)),
+        (ports(50), ports(51)),
+        (rules(1024), rules(1025)),
+        (selector(1024), selector(1025)),
+    ] {
+        for (fields, expected) in [(at_most, 0), (more, 1)] {
+            fs::write(&file, format!("[[globalNetworkPolicies]]\nname = 'a'\n{fields}\n")).unwrap();
+            let loaded = inventory::load(&file, &Gateway::default());
+            assert!(loaded.policy_set.is_some());
+            let warned = loaded.findings.iter().filter(|finding| finding.code == "size.calico");
+            assert_eq!(warned.count(), expected, "{}", &fields[..40]);
+        }
+    }
+}
+
 /// Each with what its answer must hold.
 #[test]
 fn shapes_made_to_hurt_are_answered() {

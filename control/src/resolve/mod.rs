@@ -20,7 +20,7 @@ pub(crate) use self::content::{
 pub(crate) use self::labels::{
     NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX,
 };
-pub(crate) use self::set::DEFAULT_ALLOW;
+pub(crate) use self::set::{DEFAULT_ALLOW, is_of};
 use crate::diagnostic::Place;
 pub use crate::document::Kind;
 

@@ -4,7 +4,7 @@ use classifier::resource::{GatewayPort, Hook, InterfaceEndpoint, InterfaceMatch,
 
 use crate::diagnostic::Diagnostic;
 use crate::resolve::{
-    Content, DEFAULT_ALLOW, Gateway, HostEndpoint, Kind, Resource, Resources, SelectorRole,
+    Content, DEFAULT_ALLOW, Gateway, HostEndpoint, Kind, Resource, Resources, SelectorRole, is_of,
 };
 
 /// Everything that is worth a look.
@@ -22,10 +22,33 @@ pub(super) fn findings(
     for resource in resources.iter() {
         if let Content::HostEndpoint(endpoint) = &resource.content {
             findings.extend(unknown_profiles(endpoint, resources));
+            findings.extend(without_address(endpoint, resource, gateway));
         }
         findings.extend(untracked_at_all(resource, set));
     }
     findings
+}
+
+/// Another machine's endpoint is known by its addresses only.
+fn without_address(
+    endpoint: &HostEndpoint,
+    resource: &Resource,
+    gateway: &Gateway,
+) -> Option<Diagnostic> {
+    if !endpoint.expected_ips.is_empty() || is_of(endpoint, gateway) {
+        return None;
+    }
+    let this = if gateway.name.is_empty() {
+        "if it is the gateway itself, check the documents by its `ravelin.toml`".to_owned()
+    } else {
+        format!("the name of this gateway is `{}`", gateway.name)
+    };
+    let name = &resource.key.name;
+    let message = format!("`{name}` is an interface of `{}` and has no address", endpoint.node);
+    let finding = Diagnostic::warning("endpoint.no-address", message)
+        .at(resource.at.clone(), "protects nothing, and rules never match it")
+        .help(format!("add `expectedIPs`; {this}"));
+    Some(finding)
 }
 
 /// An interface of the gateway that is none of its ports. Frames on it are not ours.
