@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use super::order::{Block, Order, Plane};
 use super::position;
 use super::select::SelectorIndex;
+use super::set_lists::merge;
 use super::sets::{Definition, Filter, MatchSets};
 use crate::decision::Direction;
 use crate::label::Labels;
 use crate::resource::{Hook, NamedPort, Object, PolicySet};
 
-/// What one object contributes, or, after a union, what a class of addresses has. Lists are sorted and without repeats.
+/// What one object, or several with the same prefix, contribute. Lists are sorted and without repeats.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub(super) struct Content {
     /// Some object that can be protected covers the address.
@@ -44,7 +45,7 @@ impl Content {
 }
 
 impl Protection {
-    fn union(&self, other: &Self) -> Self {
+    pub(super) fn union(&self, other: &Self) -> Self {
         Self {
             ingress: merge(&self.ingress, &other.ingress),
             egress: merge(&self.egress, &other.egress),
@@ -170,11 +171,4 @@ impl<'a> Memberships<'a> {
         }
         sets
     }
-}
-
-fn merge(a: &[u32], b: &[u32]) -> Vec<u32> {
-    let mut merged = [a, b].concat();
-    merged.sort_unstable();
-    merged.dedup();
-    merged
 }

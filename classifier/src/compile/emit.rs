@@ -8,6 +8,7 @@ use super::interface::{self, Interface};
 use super::order::{Block, Order};
 use super::pieces::{Piece, Space};
 use super::position;
+use super::set_lists::SetList;
 use super::sets::MatchSets;
 use super::text::RuleText;
 use crate::decision::Direction;
@@ -17,7 +18,8 @@ use crate::image::layout::{
     INTERFACE_FORWARD_PENDING, INTERFACE_GOVERNED, INTERFACE_WORDS, NONE, Section, Tables,
 };
 use crate::image::rule::{
-    Extras, PortList, RULE_WORDS, RuleParts, RuleWords, Sets, direction_word,
+    Extras, PortList, RULE_WORDS, RuleParts, RuleWords, SetListRow, Sets, colours_of,
+    direction_word,
 };
 use crate::packet::{IpVersion, protocol};
 use crate::resource::{Action, ObjectKind, PolicySet, PortRange, Rule};
@@ -44,6 +46,7 @@ pub(super) fn emit(
     let mut programs = Programs::new(order);
     pieces(&mut tables, space);
     classes(&mut tables, &mut programs, space);
+    set_lists(&mut tables, space);
     self::interfaces(&mut tables, &mut strings, &mut programs, interfaces);
     programs.write(&mut tables);
     let blocks = rules(&mut tables, &mut strings, source);
@@ -73,40 +76,35 @@ fn pieces(tables: &mut Tables, space: &Space) {
     tables.set(Section::V6Names, &words(&space.v6, |piece| piece.name));
 }
 
-fn classes<'a>(tables: &mut Tables, programs: &mut Programs<'_>, space: &'a Space) {
+fn classes(tables: &mut Tables, programs: &mut Programs<'_>, space: &Space) {
     let has_staged = programs.order.has_staged;
     let mut rows: Vec<[u32; CLASS_WORDS]> = Vec::with_capacity(space.classes.len());
-    let mut sets: Vec<u32> = Vec::new();
-    let mut ranges: HashMap<&'a [u32], [u32; 2]> = HashMap::new();
     for class in &space.classes {
         let mut of = |protection: &Protection| {
             let ingress = programs.intern(&protection.ingress, false);
             [ingress, programs.intern(&protection.egress, false)]
         };
         let enforced @ [ingress, egress] = of(&class.enforced);
-        let [pending_ingress, pending_egress] =
-            if has_staged { of(&class.pending) } else { enforced };
-        let [first, end] = *ranges.entry(&class.sets).or_insert_with(|| {
-            let first = position(sets.len());
-            sets.extend(&class.sets);
-            [first, position(sets.len())]
-        });
-        let colours = class.sets.iter().fold(0, |all, set| all | Sets::colour(*set));
-        let [low, high] = [colours, colours >> 32].map(|half| (half & 0xffff_ffff) as u32);
-        rows.push([
-            u32::from(class.covered),
-            ingress,
-            egress,
-            pending_ingress,
-            pending_egress,
-            first,
-            end,
-            low,
-            high,
-        ]);
+        let [later_ingress, later_egress] = if has_staged { of(&class.pending) } else { enforced };
+        let covered = u32::from(class.covered);
+        rows.push([covered, ingress, egress, later_ingress, later_egress, class.sets]);
     }
     tables.set(Section::Classes, &rows);
-    tables.set(Section::ClassSets, &sets);
+}
+
+fn set_lists(tables: &mut Tables, space: &Space) {
+    let mut rows: Vec<SetListRow> = Vec::with_capacity(space.lists.lists.len());
+    let mut sets: Vec<u32> = Vec::new();
+    for SetList { parent, own } in &space.lists.lists {
+        let first = position(sets.len());
+        sets.extend(own);
+        let of_parent = rows.get(*parent as usize).map_or(0, colours_of);
+        let colours = own.iter().fold(of_parent, |all, set| all | Sets::colour(*set));
+        let [low, high] = [colours, colours >> 32].map(|half| (half & 0xffff_ffff) as u32);
+        rows.push([first, position(sets.len()), *parent, low, high]);
+    }
+    tables.set(Section::SetLists, &rows);
+    tables.set(Section::ListedSets, &sets);
 }
 
 fn interfaces(

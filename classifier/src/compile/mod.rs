@@ -15,6 +15,7 @@ mod interface;
 mod order;
 mod pieces;
 mod select;
+mod set_lists;
 mod sets;
 mod text;
 

@@ -35,7 +35,7 @@ pub(crate) const FLAG_ALLOW_UNCOVERED: u32 = 2;
 pub(crate) const FLAG_STAGED: u32 = 4;
 
 /// Words of a row of `Section::Classes`.
-pub(crate) const CLASS_WORDS: usize = 9;
+pub(crate) const CLASS_WORDS: usize = 6;
 /// Words of a row of `Section::Interfaces`.
 pub(crate) const INTERFACE_WORDS: usize = 17;
 /// Interface flag: an endpoint governs the port.
@@ -61,10 +61,13 @@ pub(crate) enum Section {
     /// As `V4Names`.
     V6Names,
     /// `CLASS_WORDS` u32 for each class: covered (0 or 1), ingress program, egress program, the two programs of the
-    /// pending evaluation, range in `ClassSets`, and a bit for the number modulo 64 of each set there (low, high).
+    /// pending evaluation, position in `SetLists`.
     Classes,
-    /// u32: numbers of match sets, ascending in each range. Classes may share ranges.
-    ClassSets,
+    /// Five u32: range in `ListedSets`, a list before it that it contains (or `NONE`), and a bit for the number modulo 64
+    /// of each set in both (low, high).
+    SetLists,
+    /// u32: numbers of match sets, ascending in each range.
+    ListedSets,
     /// u32 pairs for each program: range in `Segments`. Program 0 is empty.
     Programs,
     /// u32 quadruples, one for each tier of a program: tier, range in `Steps`, 1 when its end denies.
@@ -101,7 +104,7 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::V4Starts,
         Self::V4Classes,
         Self::V4Names,
@@ -109,7 +112,8 @@ impl Section {
         Self::V6Classes,
         Self::V6Names,
         Self::Classes,
-        Self::ClassSets,
+        Self::SetLists,
+        Self::ListedSets,
         Self::Programs,
         Self::Segments,
         Self::Steps,

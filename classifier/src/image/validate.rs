@@ -3,14 +3,12 @@
 //! The packet path stays safe on an unchecked image too (every access is checked and doubt denies); this is so that a
 //! damaged or foreign image is refused whole, with a reason, while the old one stays in force.
 
-use std::collections::HashMap;
-
 use super::ImageError;
 use super::layout::{
     CLASS_WORDS, FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, INTERFACE_FORWARD,
     INTERFACE_FORWARD_PENDING, INTERFACE_GOVERNED, INTERFACE_WORDS, Layout, NONE, Section,
 };
-use super::rule::{Extras, RULE_WORDS, RuleWords, Sets};
+use super::rule::{Extras, RULE_WORDS, RuleWords, SetListRow, Sets, colours_of};
 use crate::resource::ObjectKind;
 
 /// Most tables hold positions: a table, and how many there are of what it points to.
@@ -89,12 +87,12 @@ impl Check<'_> {
             Section::Text => 1,
             Section::Programs | Section::Labels => 8,
             Section::V6Starts | Section::Segments | Section::Blocks | Section::Extras => 16,
-            Section::Objects => 20,
+            Section::SetLists | Section::Objects => 20,
             Section::Classes => CLASS_WORDS * 4,
             Section::Policies => 24,
             Section::Interfaces => INTERFACE_WORDS * 4,
             Section::Rules => RULE_WORDS * 4,
-            Section::ClassSets
+            Section::ListedSets
             | Section::V4Starts
             | Section::V4Classes
             | Section::V4Names
@@ -139,44 +137,41 @@ impl Check<'_> {
     }
 
     fn classes(&self, counts: &Counts) -> Result<(), ImageError> {
-        let sets = self.words(Section::ClassSets);
-        let fits = |row: &[u32; CLASS_WORDS]| {
-            let [covered, a, b, c, d, first, end, _, _] = *row;
-            covered < 2
-                && [a, b, c, d].iter().all(|program| below(*program, counts.programs))
-                && is_range([first, end], sets.len())
+        let lists = self.table::<5>(Section::SetLists);
+        let fits = |[covered, programs @ .., list]: &[u32; CLASS_WORDS]| {
+            *covered < 2
+                && programs.iter().all(|program| below(*program, counts.programs))
+                && below(*list, lists.len())
         };
-        let classes = self.table::<CLASS_WORDS>(Section::Classes);
-        ensure(classes.iter().all(fits), Section::Classes, OUTSIDE)?;
-        self.class_sets(classes, sets)
+        ensure(self.table(Section::Classes).iter().all(fits), Section::Classes, OUTSIDE)?;
+        self.set_lists(lists)
     }
 
-    /// Lists of sets are ascending, and no colour is missing or too much: a wrong one would hide a set. Classes that
-    /// share a list share one check, so that this stays one pass.
-    fn class_sets(&self, classes: &[[u32; CLASS_WORDS]], sets: &[u32]) -> Result<(), ImageError> {
+    /// Lists are ascending, contain only lists before them, and no colour is missing or too much: a wrong one would hide a
+    /// set.
+    fn set_lists(&self, lists: &[SetListRow]) -> Result<(), ImageError> {
+        let sets = self.words(Section::ListedSets);
         let limit = self.layout.head.match_sets as usize;
-        ensure(sets.iter().all(|set| below(*set, limit)), Section::ClassSets, OUTSIDE)?;
-        let mut checked = 0;
-        let mut colours_of: HashMap<[u32; 2], u64> = HashMap::new();
-        for [_, _, _, _, _, first, end, low, high] in classes {
-            let list = sets.get(*first as usize..*end as usize).unwrap_or_default();
-            let colours = if let Some(colours) = colours_of.get(&[*first, *end]) {
-                *colours
-            } else {
-                checked += list.len();
-                ensure(
-                    checked <= sets.len() && list.is_sorted_by(|a, b| a < b),
-                    Section::ClassSets,
-                    "has a list that is out of order, or lists that overlap",
-                )?;
-                let colours = list.iter().fold(0, |all, set| all | Sets::colour(*set));
-                colours_of.insert([*first, *end], colours);
-                colours
+        ensure(sets.iter().all(|set| below(*set, limit)), Section::ListedSets, OUTSIDE)?;
+        ensure(
+            follow_one_another(lists.iter().map(|[first, end, ..]| [*first, *end])),
+            Section::SetLists,
+            "has ranges that do not follow one another",
+        )?;
+        for (at, row @ [first, end, parent, ..]) in lists.iter().enumerate() {
+            let own = sets.get(*first as usize..*end as usize);
+            let in_order = own.is_some_and(|own| own.is_sorted_by(|a, b| a < b));
+            let before = lists.get(..at).unwrap_or_default();
+            let inherited = match *parent {
+                NONE => Some(0),
+                parent => before.get(parent as usize).map(colours_of),
             };
+            let own_colours = own.unwrap_or_default().iter().map(|set| Sets::colour(*set));
+            let colours = inherited.map(|inherited| own_colours.fold(inherited, |all, c| all | c));
             ensure(
-                colours == u64::from(*low) | u64::from(*high) << 32,
-                Section::Classes,
-                "has colours that are not those of its sets",
+                in_order && colours == Some(colours_of(row)),
+                Section::SetLists,
+                "has a list that is out of order, or colours that are not those of its sets",
             )?;
         }
         Ok(())

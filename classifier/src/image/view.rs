@@ -9,7 +9,7 @@ pub(crate) use self::classes::ClassTier;
 pub(crate) use self::decide::Plane;
 use super::index::Index;
 use super::layout::{CLASS_WORDS, FLAG_STAGED, INTERFACE_WORDS, Layout, NONE, Section};
-use super::rule::{RULE_WORDS, RuleTables, RuleWords, Sets, direction_word};
+use super::rule::{RULE_WORDS, RuleTables, RuleWords, SetListRow, Sets, direction_word};
 use super::trace::Silent;
 use crate::decision::{Decision, Direction, Half, Reason, RuleRef, Verdict};
 use crate::packet::{Crossing, PacketKey};
@@ -26,7 +26,8 @@ pub struct View<'a> {
     v6_classes: &'a [u32],
     v6_names: &'a [u32],
     classes: &'a [[u32; CLASS_WORDS]],
-    class_sets: &'a [u32],
+    set_lists: &'a [SetListRow],
+    listed_sets: &'a [u32],
     programs: &'a [[u32; 2]],
     segments: &'a [[u32; 4]],
     steps: &'a [u32],
@@ -98,7 +99,8 @@ impl<'a> View<'a> {
             v6_classes: layout.table(bytes, Section::V6Classes),
             v6_names: layout.table(bytes, Section::V6Names),
             classes: layout.table(bytes, Section::Classes),
-            class_sets: layout.table(bytes, Section::ClassSets),
+            set_lists: layout.table(bytes, Section::SetLists),
+            listed_sets: layout.table(bytes, Section::ListedSets),
             programs: layout.table(bytes, Section::Programs),
             segments: layout.table(bytes, Section::Segments),
             steps: layout.table(bytes, Section::Steps),
@@ -171,11 +173,8 @@ impl<'a> View<'a> {
     }
 
     fn sets_of(&self, class: u32) -> Sets<'a> {
-        let Some([_, _, _, _, _, first, end, low, high]) = self.classes.get(class as usize) else {
-            return Sets::NONE;
-        };
-        let colours = u64::from(*low) | u64::from(*high) << 32;
-        Sets { numbers: range(self.class_sets, [*first, *end]), colours }
+        let list = self.classes.get(class as usize).map_or(NONE, |[.., list]| *list);
+        Sets { lists: self.set_lists, listed: self.listed_sets, list }
     }
 
     /// The object that names an address: the one with the longest covering prefix.

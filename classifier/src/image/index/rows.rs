@@ -95,15 +95,15 @@ impl RowIndex {
                 self.add_list(list, port, &mut cursors);
             }
         };
-        if colours & other_end.colours != 0 {
-            if sets.len() < other_end.numbers.len() {
+        if colours & other_end.colours() != 0 {
+            if sets.len() < SHORT {
                 for (at, set) in sets.iter().enumerate() {
                     if other_end.contains(*set) {
                         add(at);
                     }
                 }
             } else {
-                for set in other_end.numbers {
+                for set in other_end.levels().flatten() {
                     if colours & Sets::colour(*set) != 0
                         && let Ok(at) = sets.binary_search(set)
                     {

@@ -45,7 +45,7 @@ impl<'a> View<'a> {
     /// Whether no object covers the class's addresses and no rule names them.
     pub(crate) fn is_nobody(&self, class: u32) -> bool {
         self.classes.get(class as usize).is_some_and(|[covered, ..]| *covered == 0)
-            && self.sets_of(class).numbers.is_empty()
+            && self.sets_of(class).colours() == 0
     }
 
     /// The tiers of a program with their rules, in the order in which `classify` walks them.

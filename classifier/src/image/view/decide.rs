@@ -281,7 +281,7 @@ impl View<'_> {
         direction: Direction,
         plane: Plane,
     ) -> Result<u32, (Verdict, Reason)> {
-        let [covered, ingress, egress, pending_ingress, pending_egress, ..] =
+        let [covered, ingress, egress, pending_ingress, pending_egress, _] =
             self.classes.get(class as usize).copied().unwrap_or_default();
         let program = match (plane, direction) {
             (Plane::Enforced, Direction::Ingress) => ingress,

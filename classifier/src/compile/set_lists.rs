@@ -1,0 +1,87 @@
+//! Lists of match sets, each stored once.
+//!
+//! A list may begin with another one, its parent: what covers an address from outside is the same for all that lies
+//! within. So prefixes that are nested deep cost what each of them adds, not what all of them are together.
+
+use std::collections::HashMap;
+
+use super::position;
+use crate::image::layout::NONE;
+
+/// A list that grows beyond this keeps what it had as its parent.
+const OWN_MAX: usize = 32;
+
+/// All lists; number 0 is the empty one.
+#[derive(Debug)]
+pub(super) struct SetLists {
+    pub(super) lists: Vec<SetList>,
+    numbers: HashMap<SetList, u32>,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct SetList {
+    /// A list made before, all of whose sets are in this one too, or `NONE`.
+    pub(super) parent: u32,
+    /// Further sets, ascending.
+    pub(super) own: Vec<u32>,
+}
+
+impl SetLists {
+    pub(super) fn new() -> Self {
+        let empty = SetList { parent: NONE, own: Vec::new() };
+        Self { lists: vec![empty.clone()], numbers: HashMap::from([(empty, 0)]) }
+    }
+
+    /// The list of all sets of `outer` and these, which are ascending.
+    pub(super) fn union(&mut self, outer: u32, sets: &[u32]) -> u32 {
+        let Some(SetList { parent, own }) = self.lists.get(outer as usize) else { return outer };
+        let list = if own.is_empty() || own.len() + sets.len() <= OWN_MAX {
+            SetList { parent: *parent, own: merge(own, sets) }
+        } else {
+            let more = sets.iter().filter(|set| own.binary_search(set).is_err());
+            SetList { parent: outer, own: more.copied().collect() }
+        };
+        if list.own.is_empty() && list.parent != NONE {
+            return list.parent;
+        }
+        let next = position(self.lists.len());
+        let number = *self.numbers.entry(list.clone()).or_insert(next);
+        if number == next {
+            self.lists.push(list);
+        }
+        number
+    }
+}
+
+/// Both ascending lists as one without repeats.
+pub(super) fn merge(a: &[u32], b: &[u32]) -> Vec<u32> {
+    let mut merged = [a, b].concat();
+    merged.sort_unstable();
+    merged.dedup();
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(lists: &SetLists, number: u32) -> Vec<u32> {
+        let list = &lists.lists[number as usize];
+        let outer = if list.parent == NONE { Vec::new() } else { all(lists, list.parent) };
+        merge(&outer, &list.own)
+    }
+
+    #[test]
+    fn union_has_the_sets_of_both_however_long() {
+        let mut lists = SetLists::new();
+        let (mut at, mut expected) = (0, Vec::new());
+        for round in 0..40_u32 {
+            let added: Vec<u32> = (0..round % 11).map(|n| round * 7 + n * 3).collect();
+            at = lists.union(at, &added);
+            expected = merge(&expected, &added);
+            assert_eq!(all(&lists, at), expected);
+            assert_eq!(lists.union(at, &added), at, "nothing new");
+        }
+        assert!(lists.lists[at as usize].parent != NONE);
+    }
+}
