@@ -1,5 +1,6 @@
 //! What scale costs: compile, memory and classify on large estates. Repeat with `cargo bench --bench scale`.
 #![expect(
+    clippy::cast_precision_loss,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
@@ -15,23 +16,26 @@ use classifier::decision::Verdict;
 use classifier::image::{Image, ImageBytes};
 use classifier::packet::{Crossing, PacketKey, Side};
 use fastrand::Rng;
-use scenario::Draw;
 use scenario::corporate::corporate;
+use scenario::nesting::nesting;
+use scenario::{Draw, Scenario};
 
 const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);
 const ROUNDS: usize = 3;
 
 fn main() {
     for (scale, rules) in [(0.001, 10), (0.01, 1_000), (1.0, 1_000), (1.0, 10_000), (1.0, 50_000)] {
-        report(scale, rules);
+        report("corporate", &corporate(7, scale, rules));
     }
+    report("nesting", &nesting(7, 10_000, 100));
+    println!("peak memory of all of it: {:.0} MB", peak_memory_mb());
 }
 
-fn report(scale: f64, rules: usize) {
-    let scenario = corporate(7, scale, rules);
+fn report(name: &str, scenario: &Scenario) {
     let set = &scenario.set;
     let prefixes: usize = set.objects.iter().map(|object| object.nets.len()).sum();
-    println!("corporate: {} sets, {prefixes} prefixes, {rules} rules", set.objects.len());
+    let rules: usize = set.policies.iter().map(|policy| policy.ingress.len()).sum();
+    println!("{name}: {} sets, {prefixes} prefixes, {rules} rules", set.objects.len());
     let started = cpu_seconds();
     let image = compile(set, 1, &Limits::default()).expect("a policy that compiles");
     println!("  compile    {:>8.3} s of CPU", cpu_seconds() - started);
@@ -55,6 +59,14 @@ fn report(scale: f64, rules: usize) {
 fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// The most that this process had in memory at a time.
+fn peak_memory_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a peak");
+    let kilobytes = line.split_whitespace().nth(1).expect("a number");
+    kilobytes.parse::<f64>().expect("a number") / 1e3
 }
 
 fn classify(image: &Image, packets: &[PacketKey], draw: Draw) {

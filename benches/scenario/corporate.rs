@@ -1,12 +1,11 @@
 //! A corporation: the internet as countries and autonomous systems, feeds of bad addresses, zones, applications on
 //! subnets, endpoints one by one; an embargo tier, a platform tier and policies of application teams.
 
-use classifier::packet::protocol;
 use classifier::resource::{Action, ObjectKind, Policy, PolicySet, Rule, Tier, TierAction};
 use fastrand::Rng;
 use ipnet::Ipv4Net;
 
-use super::{Scenario, from, network_set, selector, to_ports};
+use super::{Scenario, allow, from, network_set, selector};
 
 /// How large: the number of sets and prefixes of each kind grows with `scale`, 1 being about 143,000 sets with 1.35
 /// million prefixes; `rules` is the number of rules, about.
@@ -76,12 +75,12 @@ impl Estate {
         for (number, nets) in country_nets.into_iter().enumerate() {
             let code = format!("c{number}");
             let labels = [("kind", "country"), ("country", code.as_str())];
-            self.set.objects.push(network_set(code.clone(), &labels, nets));
+            self.set.objects.push(network_set(&code, &labels, nets));
         }
         for (number, nets) in system_nets.into_iter().enumerate() {
             let code = format!("as{number}");
             let labels = [("kind", "as"), ("as", code.as_str())];
-            self.set.objects.push(network_set(code.clone(), &labels, nets));
+            self.set.objects.push(network_set(&code, &labels, nets));
         }
     }
 
@@ -96,7 +95,7 @@ impl Estate {
             let name = format!("feed-{number}");
             let severity = if number < 10 { "high" } else { "low" };
             let labels = [("kind", "feed"), ("feed", name.as_str()), ("severity", severity)];
-            self.set.objects.push(network_set(name.clone(), &labels, nets));
+            self.set.objects.push(network_set(&name, &labels, nets));
         }
     }
 
@@ -105,7 +104,7 @@ impl Estate {
         for (number, zone) in ZONES.iter().enumerate() {
             let at = 0x0a00_0000 + u32::try_from(number << 21).expect("eight zones");
             let labels = [("kind", "zone"), ("zone", zone)];
-            self.set.objects.push(network_set(format!("zone-{zone}"), &labels, vec![net(at, 11)]));
+            self.set.objects.push(network_set(&format!("zone-{zone}"), &labels, vec![net(at, 11)]));
         }
         let apps = scaled(2_000, scale);
         for app in 0..apps {
@@ -127,7 +126,7 @@ impl Estate {
         let nets: Vec<Ipv4Net> = (0..4).map(|_| net(base + (rng.u32(..) >> 11), 27)).collect();
         for host in 0..scaled(8, scale.min(1.0)) {
             let mut host = network_set(
-                format!("{app}-{part}-{host}"),
+                &format!("{app}-{part}-{host}"),
                 &labels,
                 vec![net(u32::from(nets[0].network()) + 1 + u32::try_from(host).unwrap_or(0), 32)],
             );
@@ -136,7 +135,7 @@ impl Estate {
             self.set.objects.push(host);
         }
         self.inside.extend(&nets);
-        self.set.objects.push(network_set(format!("{app}-{part}"), &labels, nets));
+        self.set.objects.push(network_set(&format!("{app}-{part}"), &labels, nets));
     }
 
     fn tiers(&mut self) {
@@ -198,14 +197,6 @@ fn allow_peer(apps: usize, rng: &mut Rng) -> Rule {
         _ => format!("app == 'app-{app}' && role == '{role}'"),
     };
     allow(&peer, &[port])
-}
-
-fn allow(peer: &str, ports: &[u16]) -> Rule {
-    let mut rule = Rule::new(Action::Allow);
-    rule.protocol = Some(protocol::TCP);
-    rule.source = from(peer);
-    rule.destination = to_ports(ports);
-    rule
 }
 
 fn deny(peer: &str) -> Rule {

@@ -1,10 +1,11 @@
 //! Large policy sets from a seed: estates as they might be, the same for every run and every peer.
 
 pub(crate) mod corporate;
+pub(crate) mod nesting;
 
 use classifier::label::Labels;
 use classifier::packet::{PacketKey, Transport, protocol};
-use classifier::resource::{Object, ObjectKind, Peer, PolicySet, PortRange};
+use classifier::resource::{Action, Object, ObjectKind, Peer, PolicySet, PortRange, Rule};
 use classifier::selector::Selector;
 use fastrand::Rng;
 use ipnet::{IpNet, Ipv4Net};
@@ -34,8 +35,8 @@ impl Scenario {
     pub(crate) fn packets(&self, count: usize, draw: Draw, rng: &mut Rng) -> Vec<PacketKey> {
         (0..count)
             .map(|_| PacketKey {
-                src: address(pick(&self.sources, draw, rng), rng).into(),
-                dst: address(pick(&self.destinations, draw, rng), rng).into(),
+                src: address(*pick(&self.sources, draw, rng), rng).into(),
+                dst: address(*pick(&self.destinations, draw, rng), rng).into(),
                 protocol: protocol::TCP,
                 transport: Transport::Ports {
                     src: rng.u16(1024..),
@@ -66,22 +67,31 @@ fn zipf(count: usize, rng: &mut Rng) -> usize {
     rank.saturating_sub(1).min(count - 1)
 }
 
-fn address(net: &Ipv4Net, rng: &mut Rng) -> std::net::Ipv4Addr {
+fn address(net: Ipv4Net, rng: &mut Rng) -> std::net::Ipv4Addr {
     let host_bits = 32 - u32::from(net.prefix_len());
     let host = if host_bits == 0 { 0 } else { rng.u32(..) >> (32 - host_bits) };
     (u32::from(net.network()) | host).into()
 }
 
-fn network_set(name: String, labels: &[(&str, &str)], nets: Vec<Ipv4Net>) -> Object {
+fn network_set(name: &str, labels: &[(&str, &str)], nets: Vec<Ipv4Net>) -> Object {
     Object {
         labels: labels.iter().copied().collect::<Labels>(),
         nets: nets.into_iter().map(IpNet::from).collect(),
-        ..Object::new(ObjectKind::GlobalNetworkSet, &name)
+        ..Object::new(ObjectKind::GlobalNetworkSet, name)
     }
 }
 
 fn selector(text: &str) -> Selector {
     Selector::parse(text).expect("a selector")
+}
+
+/// Allows TCP from what the selector matches to these ports.
+fn allow(peer: &str, ports: &[u16]) -> Rule {
+    let mut rule = Rule::new(Action::Allow);
+    rule.protocol = Some(protocol::TCP);
+    rule.source = from(peer);
+    rule.destination = to_ports(ports);
+    rule
 }
 
 fn from(text: &str) -> Peer {
