@@ -50,7 +50,7 @@ fn report(name: &str, scenario: &Scenario) {
     );
     let mut rng = Rng::with_seed(11);
     for draw in [Draw::Even, Draw::Zipf] {
-        let packets = scenario.packets(1 << 20, draw, &mut rng);
+        let packets = scenario.packets(1 << 18, draw, &mut rng);
         classify(&image, &packets, draw);
     }
 }

@@ -3,7 +3,8 @@
 //! Most rules name who the other end may be, and most packets come from somebody whom few rules name. So the rows of a
 //! block are kept by the match set that the other end must belong to; a packet is asked only of the rows of the sets that
 //! its other end belongs to, and of those that ask for none. Where one such list is long, its rows are kept by protocol
-//! and destination port as well. Rows are visited in their order, so the first that matches is the first of the block.
+//! and destination port as well. Each list is ascending; which of them has the first row that matches is for the caller to
+//! find.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,6 @@ use crate::packet::{PacketKey, Transport};
 
 /// A block, or a list, of fewer rows is walked.
 const SHORT: usize = 16;
-/// Most lists that are merged for a packet; a packet with more is judged by a walk.
-const LISTS_MAX: usize = 16;
 
 /// The index of all long blocks of an image.
 #[derive(Clone, Debug, Default)]
@@ -49,13 +48,6 @@ struct List {
     cells: [u32; 2],
 }
 
-/// The lists of rows that one packet is to be asked of, merged as they are read.
-pub(crate) struct Cursors<'a> {
-    lists: [&'a [u32]; LISTS_MAX],
-    count: usize,
-    overflow: bool,
-}
-
 impl RowIndex {
     /// Works the index out from the tables: blocks as in `Section::Blocks`, rows of rules, and what they point to.
     pub(crate) fn of(
@@ -77,29 +69,32 @@ impl RowIndex {
         index
     }
 
-    /// The rows of a block that a packet is to be asked of, in order; `None` when the block is to be walked.
+    /// Hands the lists of rows of a block that a packet is to be asked of to `visit`, in no order; a row may come twice.
+    /// False when the block has no index and is to be walked.
     #[inline]
-    pub(crate) fn cursors(
-        &self,
+    pub(crate) fn visit<'a>(
+        &'a self,
         block: u32,
         packet: &PacketKey,
         other_end: Sets<'_>,
-    ) -> Option<Cursors<'_>> {
-        let Indexed { keys: [first, end], colours } = *self.blocks.get(block as usize)?;
-        let keys = self.keys.get(first as usize..end as usize)?;
-        let (_, sets) = keys.split_last()?;
+        mut visit: impl FnMut(&'a [u32]),
+    ) -> bool {
+        let Some(Indexed { keys: [first, end], colours }) = self.blocks.get(block as usize) else {
+            return false;
+        };
+        let keys = slice(&self.keys, [*first, *end]);
+        let Some((_, sets)) = keys.split_last() else { return false };
         let port = port_key(packet);
-        let mut cursors = Cursors { lists: [&[]; LISTS_MAX], count: 0, overflow: false };
-        let mut add = |at: usize| {
-            if let Some(list) = self.lists.get(first as usize + at) {
-                self.add_list(list, port, &mut cursors);
+        let mut ask = |at: usize| {
+            if let Some(list) = self.lists.get(*first as usize + at) {
+                self.visit_list(list, port, &mut visit);
             }
         };
         if colours & other_end.colours() != 0 {
             if sets.len() < SHORT {
                 for (at, set) in sets.iter().enumerate() {
                     if other_end.contains(*set) {
-                        add(at);
+                        ask(at);
                     }
                 }
             } else {
@@ -107,24 +102,25 @@ impl RowIndex {
                     if colours & Sets::colour(*set) != 0
                         && let Ok(at) = sets.binary_search(set)
                     {
-                        add(at);
+                        ask(at);
                     }
                 }
             }
         }
-        add(sets.len());
-        (!cursors.overflow).then_some(cursors)
+        ask(sets.len());
+        true
     }
 
-    fn add_list<'a>(&'a self, list: &List, port: Option<u32>, cursors: &mut Cursors<'a>) {
-        cursors.push(slice(&self.rows, list.anywhere));
+    #[inline]
+    fn visit_list<'a>(&'a self, list: &List, port: Option<u32>, visit: &mut impl FnMut(&'a [u32])) {
+        visit(slice(&self.rows, list.anywhere));
         let (Some(port), [first, end]) = (port, list.cells) else { return };
         let starts = slice(&self.starts, [first, end]);
         let Some(at) = starts.partition_point(|start| *start <= port).checked_sub(1) else {
             return;
         };
         if let Some(cell) = self.cells.get(first as usize + at) {
-            cursors.push(slice(&self.rows, *cell));
+            visit(slice(&self.rows, *cell));
         }
     }
 
@@ -170,38 +166,6 @@ impl RowIndex {
             self.cells.push([begin, position(self.rows.len())]);
         }
         List { anywhere, cells: [first, position(self.starts.len())] }
-    }
-}
-
-impl<'a> Cursors<'a> {
-    fn push(&mut self, list: &'a [u32]) {
-        if list.is_empty() {
-            return;
-        }
-        match self.lists.get_mut(self.count) {
-            Some(slot) => {
-                *slot = list;
-                self.count += 1;
-            }
-            None => self.overflow = true,
-        }
-    }
-}
-
-impl Iterator for Cursors<'_> {
-    type Item = u32;
-
-    /// The lowest row of all lists. A row is in no two lists.
-    #[inline]
-    fn next(&mut self) -> Option<u32> {
-        let lists = self.lists.get_mut(..self.count)?;
-        let lowest = lists
-            .iter_mut()
-            .filter(|list| !list.is_empty())
-            .min_by_key(|list| list.first().copied())?;
-        let (row, rest) = lowest.split_first()?;
-        *lowest = rest;
-        Some(*row)
     }
 }
 

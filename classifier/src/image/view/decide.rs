@@ -6,7 +6,7 @@ use crate::image::layout::{
     FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, INTERFACE_FORWARD, INTERFACE_FORWARD_PENDING,
     INTERFACE_GOVERNED, NONE,
 };
-use crate::image::rule::{Candidate, RULE_WORDS, RuleWords};
+use crate::image::rule::{Candidate, RULE_WORDS, RuleWords, Sets};
 use crate::image::trace::Observer;
 use crate::packet::{Crossing, PacketKey, Place};
 use crate::resource::Action;
@@ -216,21 +216,52 @@ impl<O: Observer> Walk<'_, '_, O> {
             _ => (Direction::Ingress, self.candidate.source_sets),
         };
         let rows = range(view.rules, [first, end]);
-        let cursors = if O::HEARS_ALL {
-            None
-        } else {
-            view.index.rows.cursors(step, self.candidate.packet, other_end)
-        };
         let place = RuleRef { policy, direction, rule: 0 };
-        let Some(cursors) = cursors else { return self.rows(rows, place) };
-        for row in cursors {
-            let Some(words) = rows.get(row as usize) else { continue };
-            let step = self.row(RuleWords(*words), place);
-            if !matches!(step, Step::Undecided) {
-                return step;
-            }
+        let found = if O::HEARS_ALL { None } else { self.first_of(step, rows, other_end) };
+        let Some(First { terminal, log }) = found else { return self.rows(rows, place) };
+        let at = |row: u32| rows.get(row as usize).map(|words| RuleWords(*words));
+        if let Some(words) = log.filter(|log| terminal.is_none_or(|end| *log < end)).and_then(at) {
+            self.logged = self.logged.or(Some(RuleRef { rule: words.number(), ..place }));
         }
-        Step::Undecided
+        terminal.and_then(at).map_or(Step::Undecided, |words| match words.action() {
+            Action::Allow => {
+                Step::Decided(Verdict::Allow, RuleRef { rule: words.number(), ..place })
+            }
+            Action::Deny => Step::Decided(Verdict::Deny, RuleRef { rule: words.number(), ..place }),
+            Action::Pass => Step::Passed,
+            Action::Log => Step::Undecided,
+        })
+    }
+
+    /// Of an indexed block the first row that matches and ends it, and the first that matches and logs.
+    fn first_of(
+        &self,
+        block: u32,
+        rows: &[[u32; RULE_WORDS]],
+        other_end: Sets<'_>,
+    ) -> Option<First> {
+        let Candidate { packet, .. } = self.candidate;
+        let mut first = First::default();
+        let has_index = self.view.index.rows.visit(block, packet, other_end, |list| {
+            for row in list {
+                if first.terminal.is_some_and(|terminal| terminal <= *row) {
+                    return;
+                }
+                let Some(words) = rows.get(*row as usize).map(|words| RuleWords(*words)) else {
+                    continue;
+                };
+                if words.mismatch(self.candidate, self.view.rule_tables).is_some() {
+                    continue;
+                }
+                if words.action() == Action::Log {
+                    first.log = Some(first.log.map_or(*row, |log| log.min(*row)));
+                } else {
+                    first.terminal = Some(*row);
+                    return;
+                }
+            }
+        });
+        has_index.then_some(first)
     }
 
     fn rows(&mut self, rows: &[[u32; RULE_WORDS]], place: RuleRef) -> Step {
@@ -261,6 +292,13 @@ impl<O: Observer> Walk<'_, '_, O> {
             }
         }
     }
+}
+
+/// The rows of a block that matter for a packet, counted from its first.
+#[derive(Default)]
+struct First {
+    terminal: Option<u32>,
+    log: Option<u32>,
 }
 
 /// Where rules leave a packet.
