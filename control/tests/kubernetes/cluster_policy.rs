@@ -328,3 +328,22 @@ fn policies_of_older_kinds_are_refused_with_a_way_out() {
         ),
     ]);
 }
+
+#[test]
+fn more_than_a_cluster_takes_is_taken_and_told() {
+    let rules = |count: usize| {
+        let rule = "{ action: Accept, from: [{ namespaces: {} }] }";
+        let rules = vec![rule; count].join(", ");
+        format!("priority: 1\n{SUBJECT}\ningress: [{rules}]")
+    };
+    let told = |text: &str| {
+        findings(text).iter().any(|finding| finding.starts_with("size.kubernetes: `ingress` has "))
+    };
+    assert!(!told(&cluster(&format!("tier: Admin\n{}", rules(25)))));
+    assert!(told(&cluster(&format!("tier: Admin\n{}", rules(26)))));
+    let admin = |count| {
+        document("AdminNetworkPolicy", "v1alpha1", &rules(count)).replace("Accept", "Allow")
+    };
+    assert!(!told(&admin(100)));
+    assert!(told(&admin(101)));
+}

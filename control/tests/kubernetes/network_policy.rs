@@ -208,6 +208,10 @@ fn bad_peers_are_refused_with_a_way_out() {
             "`everywhere` is not an IP address | expected an address or a network | names are not looked up: write the addresses",
         ),
         (
+            rule("from: [{ ipBlock: { cidr: 198.18.0.0/16, except: [198.18.0.0/16] } }]"),
+            "`198.18.0.0/16` is not a part of `198.18.0.0/16` | nothing of the block is excepted by it, or all | except a smaller network that lies in `198.18.0.0/16`",
+        ),
+        (
             rule("from: [{ ipBlock: { cidr: 198.18.0.0/16, except: [198.19.0.0/24] } }]"),
             "`198.19.0.0/24` is not a part of `198.18.0.0/16` | nothing of the block is excepted by it, or all | except a smaller network that lies in `198.18.0.0/16`",
         ),
@@ -232,6 +236,14 @@ fn bad_ports_are_refused_with_a_way_out() {
         (
             rule("ports: [{ port: Web_Port }]"),
             "`Web_Port` is not the name of a port | expected a number or a name | use at most 15 lower-case letters, digits and `-`, with a letter among them",
+        ),
+        (
+            rule("ports: [{ port: a--b }]"),
+            "`a--b` is not the name of a port | expected a number or a name | use at most 15 lower-case letters, digits and `-`, with a letter among them",
+        ),
+        (
+            rule("ports: [{ port: web- }]"),
+            "`web-` is not the name of a port | expected a number or a name | use at most 15 lower-case letters, digits and `-`, with a letter among them",
         ),
         (
             rule("ports: [{ endPort: 90 }]"),
