@@ -101,7 +101,7 @@ pub(crate) fn compare<'a>(
     if !view.has_pending() && view.classify(packet, crossing) != decision {
         return Err("nothing is pending, and what is differs".to_owned());
     }
-    let visits = visits(set, plane, &trace);
+    let visits = visits(set, plane, &trace)?;
     for Visit { rule, matched, .. } in &visits {
         // A trace tells of the last of the ways in which a `Log` rule can match.
         let is_told = rule.action != Action::Log || *matched;

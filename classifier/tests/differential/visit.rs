@@ -2,7 +2,7 @@
 
 use classifier::decision::Checkpoint;
 use classifier::image::Trace;
-use classifier::resource::{Policy, PolicySet, Profile, Rule};
+use classifier::resource::{Policy, PolicySet, Rule};
 
 use crate::compare::{Plane, rules_in};
 
@@ -13,44 +13,48 @@ pub(crate) struct Visit<'a> {
     pub(crate) matched: bool,
 }
 
-/// Every rule that a trace names. A trace tells policies by tier and name: those that share both are left out.
-pub(crate) fn visits<'a>(set: &'a PolicySet, plane: Plane, trace: &Trace<'_>) -> Vec<Visit<'a>> {
+/// Every rule that a trace names; an error when there is no such rule in the evaluation. A trace tells policies by tier
+/// and name: those that share both are left out.
+pub(crate) fn visits<'a>(
+    set: &'a PolicySet,
+    plane: Plane,
+    trace: &Trace<'_>,
+) -> Result<Vec<Visit<'a>>, String> {
     let mut found = Vec::new();
     for half in &trace.halves {
-        let direction = half.at.direction();
         for tier in &half.tiers {
             for visited in &tier.policies {
-                let Some(owner) = owner(set, plane, tier.name, visited.name) else { continue };
-                let rules = match owner {
-                    Owner::Policy(policy) => rules_in(&policy.ingress, &policy.egress, direction),
-                    Owner::Profile(profile) => {
-                        rules_in(&profile.ingress, &profile.egress, direction)
-                    }
+                let owners = rules_of(set, plane, half.at, (tier.name, visited.name));
+                let rules = match owners.as_slice() {
+                    [] => return Err(format!("the trace names `{}`, not there", visited.name)),
+                    [rules] => *rules,
+                    [_, _, ..] => continue,
                 };
-                found.extend(visited.rules.iter().map(|rule| Visit {
-                    at: half.at,
-                    matched: rule.mismatch.is_none(),
-                    rule:
-                        rules.get(rule.index as usize).expect("a trace names rules that are there"),
-                }));
+                for told in &visited.rules {
+                    let rule = rules.get(told.index as usize);
+                    let rule = rule.ok_or("the trace names a rule that is not there")?;
+                    let matched = told.mismatch.is_none();
+                    found.push(Visit { at: half.at, rule, matched });
+                }
             }
         }
     }
-    found
+    Ok(found)
 }
 
-enum Owner<'a> {
-    Policy(&'a Policy),
-    Profile(&'a Profile),
-}
-
-fn owner<'a>(set: &'a PolicySet, plane: Plane, tier: &str, name: &str) -> Option<Owner<'a>> {
+/// The rule lists of what has that tier and name in the evaluation.
+fn rules_of<'a>(
+    set: &'a PolicySet,
+    plane: Plane,
+    at: Checkpoint,
+    (tier, name): (&str, &str),
+) -> Vec<&'a [Rule]> {
     if tier == "__PROFILE__" {
-        return set.profiles.iter().find(|profile| profile.name == name).map(Owner::Profile);
+        let profiles = set.profiles.iter().filter(|profile| profile.name == name);
+        return profiles.map(|p| rules_in(&p.ingress, &p.egress, at.direction())).collect();
     }
     let is_it =
         |policy: &&Policy| policy.tier == tier && policy.name == name && plane.has(set, policy);
-    let mut policies = set.policies.iter().filter(is_it);
-    let policy = policies.next().expect("a trace names policies that are there");
-    policies.next().is_none().then_some(Owner::Policy(policy))
+    let policies = set.policies.iter().filter(is_it);
+    policies.map(|p| rules_in(&p.ingress, &p.egress, at.direction())).collect()
 }

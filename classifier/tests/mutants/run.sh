@@ -26,7 +26,7 @@ fresh_tree() {
 }
 
 build() { (cd "$tree" && cargo test --quiet --locked -p classifier --test differential --no-run) >"$log" 2>&1; }
-differential() { (cd "$tree" && cargo test --quiet --locked -p classifier --test differential) >"$log" 2>&1; }
+differential() { (cd "$tree" && cargo test --quiet --locked -p classifier --test differential compiled_policy) >"$log" 2>&1; }
 
 fail() {
     tail -40 "$log" 2>/dev/null || true

@@ -120,6 +120,9 @@ pub(crate) fn endpoint(rng: &mut Rng, name: &str) -> InterfaceEndpoint {
     };
     let mut profiles = PROFILE_NAMES.map(str::to_owned);
     rng.shuffle(&mut profiles);
-    let profiles = profiles[..rng.usize(..=3)].to_vec();
+    let mut profiles = profiles[..rng.usize(..=3)].to_vec();
+    if rng.u8(..10) == 0 {
+        profiles.extend(profiles.first().cloned());
+    }
     InterfaceEndpoint { name: name.to_owned(), interface, labels: labels(rng), profiles }
 }
