@@ -4,6 +4,7 @@
 //! that works there works here, selects the same objects and has the same canonical form and unique id.
 
 mod canonical;
+mod implies;
 mod parse;
 
 use std::collections::BTreeSet;

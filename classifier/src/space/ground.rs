@@ -200,21 +200,21 @@ pub(super) fn places(spots: impl Iterator<Item = Spot>) -> Vec<Place> {
     groups.into_iter().map(place).collect()
 }
 
-fn last_of(version: IpVersion) -> u128 {
+pub(super) fn last_of(version: IpVersion) -> u128 {
     match version {
         IpVersion::V4 => u32::MAX.into(),
         IpVersion::V6 => u128::MAX,
     }
 }
 
-fn address(version: IpVersion, number: u128) -> IpAddr {
+pub(super) fn address(version: IpVersion, number: u128) -> IpAddr {
     match version {
         IpVersion::V4 => Ipv4Addr::from(u32::try_from(number).unwrap_or(u32::MAX)).into(),
         IpVersion::V6 => Ipv6Addr::from(number).into(),
     }
 }
 
-fn number(address: IpAddr) -> u128 {
+pub(super) fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u32::from(address).into(),
         IpAddr::V6(address) => address.into(),

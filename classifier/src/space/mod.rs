@@ -6,6 +6,7 @@
 //!    the rule that decides.
 //! 3. `ground`: addresses cut into ranges over which everything of interest is constant, and grouped.
 //! 4. `reach`, `diff`: the two questions.
+//! 5. `shadow`: rules of one list that can never match, before there is an image.
 //!
 //! What it costs: the work grows with the number of pairs of classes asked about, times the rules that apply to a pair
 //! (one test of a bit each); pairs for which the same rules fit share one walk. A walk grows with the square of its rules
@@ -20,6 +21,7 @@ mod partition;
 mod reach;
 mod region;
 mod rule;
+mod shadow;
 mod walk;
 
 use std::fmt;
@@ -31,6 +33,7 @@ pub use self::ground::{AddressRange, Member, ObjectName, Place};
 pub use self::partition::{Outcome, Part, Partition, Partitions};
 pub use self::reach::{Passage, Question, Reach, reach};
 pub use self::region::{Form, Region, Span};
+pub use self::shadow::{Shadow, shadows};
 
 /// How large a question may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
