@@ -11,8 +11,10 @@ use crate::document::{self, Dialect, Reader};
 use crate::files;
 use crate::resolve::Gateway;
 
+mod management;
 mod reader;
 
+pub use self::management::{ManagedService, ManagementSettings};
 use self::reader::read;
 
 /// Largest settings file, bytes.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub defaults: Defaults,
     /// Whether rules that ask for HTTP are taken, and allow whatever else of them matches.
     pub takes_http: bool,
+    /// Connections that policy must not cut.
+    pub management: ManagementSettings,
     /// Where flow records go.
     pub flow_log: FlowLogSettings,
     /// The socket on which the daemon answers `ravelin status` and its like.

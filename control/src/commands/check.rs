@@ -1,5 +1,7 @@
 //! `ravelin check`: are these documents, or these settings and their documents, good?
 
+mod management;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,6 @@ use serde_json::json;
 pub use super::Output;
 use crate::diagnostic::{self, Diagnostic, any_error};
 use crate::inventory::{self, Loaded};
-use crate::resolve::Gateway;
 use crate::settings::{self, Settings};
 
 /// Exit status when nothing is wrong; warnings may have been said.
@@ -75,11 +76,11 @@ struct Checked {
 
 fn check(path: &Path) -> Checked {
     if !settings::is_settings(path) {
-        return documents(path, &Gateway::default());
+        return documents(path, None);
     }
     match Settings::load(path) {
         Ok(settings) => {
-            let mut checked = documents(&settings.policy_directory, &settings.gateway());
+            let mut checked = documents(&settings.policy_directory, Some(&settings));
             checked.findings.splice(0..0, settings.warnings);
             checked
         }
@@ -88,18 +89,25 @@ fn check(path: &Path) -> Checked {
 }
 
 /// Reads the documents, and compiles them: what the limits refuse is found here and not at night.
-fn documents(path: &Path, gateway: &Gateway) -> Checked {
-    let Loaded { policy_set, mut findings, files: _ } = inventory::load(path, gateway);
-    if let Some(set) = &policy_set
-        && let Err(errors) = compile(set, 0, &Limits::default())
-    {
-        findings.extend(errors.iter().map(|error| {
-            Diagnostic::error("policy.compile", error.to_string())
-                .help("make the policy smaller, or share selectors between its rules")
-        }));
-        return Checked { findings, set: None };
+fn documents(path: &Path, settings: Option<&Settings>) -> Checked {
+    let gateway = settings.map(Settings::gateway).unwrap_or_default();
+    let Loaded { policy_set, mut findings, files: _ } = inventory::load(path, &gateway);
+    let Some(set) = policy_set else { return Checked { findings, set: None } };
+    match compile(&set, 0, &Limits::default()) {
+        Ok(image) => {
+            let of_management =
+                settings.map(|settings| management::findings(settings, &set, &image));
+            findings.splice(0..0, of_management.unwrap_or_default());
+            Checked { findings, set: Some(set) }
+        }
+        Err(errors) => {
+            findings.extend(errors.iter().map(|error| {
+                Diagnostic::error("policy.compile", error.to_string())
+                    .help("make the policy smaller, or share selectors between its rules")
+            }));
+            Checked { findings, set: None }
+        }
     }
-    Checked { findings, set: policy_set }
 }
 
 impl Checked {

@@ -11,6 +11,7 @@ pub mod diff;
 mod documents;
 mod exact;
 pub mod fmt;
+mod ports;
 pub mod reach;
 pub mod status;
 pub mod trace;

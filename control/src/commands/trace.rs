@@ -2,7 +2,7 @@
 
 mod capture;
 mod packet;
-mod ports;
+
 mod print;
 
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use classifier::image::Image;
 
 use self::capture::CaptureArguments;
 use self::packet::PacketArguments;
-use self::ports::Ports;
+use super::ports::Ports;
 use super::{DONE, Output, SETTINGS_PATH, WRONG, load_settings};
 use crate::cli::say;
 use crate::diagnostic::{self, Diagnostic};

@@ -6,7 +6,7 @@ use classifier::selector::Selector;
 
 use super::Kind;
 use super::metadata::{self, NameRule};
-use super::node::{Entry, Node};
+use super::node::{Entry, Node, Value};
 use super::peer::{RuleScope, effective_selector};
 use super::policy_check;
 use super::reader::{Fields, Reader, Thing};
@@ -266,7 +266,23 @@ pub(super) fn rules(
         reader.report(finding);
     }
     let scope = RuleScope { direction, namespace };
-    nodes.iter().filter_map(|node| rule::rule(node, scope, uses, reader)).collect()
+    let mut rules = Vec::new();
+    for node in nodes {
+        let Some(rule) = rule::rule(node, scope, uses, reader) else { continue };
+        rules.push(rule);
+        let at = reader.place(&place_of_rule(node).span);
+        match direction {
+            Direction::Ingress => uses.ingress_at.push(at),
+            Direction::Egress => uses.egress_at.push(at),
+        }
+    }
+    rules
+}
+
+/// What of a rule findings about the whole of it point to: its action.
+fn place_of_rule(rule: &Node) -> &Node {
+    let Value::Table(table) = &rule.value else { return rule };
+    table.entry("action").map_or(rule, |entry| &entry.node)
 }
 
 /// Whether the policy applies to ingress and to egress. Without `types`: egress if there are egress rules, ingress

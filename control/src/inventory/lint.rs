@@ -3,10 +3,13 @@
 mod carriers;
 mod endpoints;
 mod selectors;
+mod shadows;
 
 use std::collections::BTreeSet;
 
+use classifier::packet::IpVersion;
 use classifier::resource::PolicySet;
+use ipnet::IpNet;
 
 use crate::diagnostic::Diagnostic;
 use crate::resolve::{Content, Gateway, NetworkSet, PolicyContent, Resource, Resources, Uses};
@@ -29,6 +32,7 @@ pub(super) fn findings(
     findings.extend(unknown_names(resources, set));
     findings.extend(endpoints::findings(resources, set, gateway));
     findings.extend(selectors::findings(resources, set));
+    findings.extend(shadows::findings(resources));
     findings
 }
 
@@ -43,14 +47,29 @@ fn of_network_set(resource: &Resource, set: &NetworkSet) -> Vec<Diagnostic> {
             );
         findings.push(finding);
     }
-    if let Some(net) = set.nets.iter().find(|net| net.prefix_len() == 0) {
-        let message = format!("`{name}` covers every address of its family: it holds `{net}`");
+    for (version, family) in [(IpVersion::V4, "IPv4"), (IpVersion::V6, "IPv6")] {
+        if !covers_everything(&set.nets, version) {
+            continue;
+        }
+        let message = format!("`{name}` covers every {family} address");
         let finding = Diagnostic::warning("object.everything", message)
             .at(resource.at.clone(), "covers everything")
             .help("if any address is meant, a rule without `selector` says so too");
         findings.push(finding);
     }
     findings
+}
+
+/// Whether the networks of the family make up all of it, together.
+fn covers_everything(nets: &[IpNet], version: IpVersion) -> bool {
+    let of_version = || nets.iter().filter(|net| IpVersion::of(net.addr()) == version);
+    // The part of the family that each one is: less than all of it together needs no closer look.
+    let share: f64 = of_version().map(|net| (-f64::from(net.prefix_len())).exp2()).sum();
+    if share < 1.0 {
+        return false;
+    }
+    let joined = IpNet::aggregate(&of_version().copied().collect());
+    joined.iter().any(|net| net.prefix_len() == 0)
 }
 
 /// Calico enforces such a policy after all tiers and denies at its end (policy model, Q2).

@@ -43,6 +43,10 @@ pub(crate) struct Uses {
     pub(crate) selectors: Vec<SelectorUse>,
     pub(crate) services: Vec<ServiceUse>,
     pub(crate) ports: Vec<PortUse>,
+    /// Where the rules of a direction stand, in their order; none where documents have no such rules one by one.
+    pub(crate) ingress_at: Vec<Place>,
+    /// The same for egress.
+    pub(crate) egress_at: Vec<Place>,
 }
 
 /// A port that a rule names.

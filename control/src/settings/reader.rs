@@ -7,14 +7,25 @@ use std::path::{Path, PathBuf};
 use classifier::packet::Side;
 use classifier::resource::Defaults;
 
-use super::{DataplaneSettings, FlowLogSettings, PortSettings, Settings};
+use super::{DataplaneSettings, FlowLogSettings, PortSettings, Settings, management};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Entry, Fields, Node, Reader, Table, Thing};
 
 static SETTINGS: Thing = thing(
     "the settings file",
-    &["gateway", "ports", "dataplane", "policy", "defaults", "http", "flowlog", "control"],
+    &[
+        "gateway",
+        "ports",
+        "dataplane",
+        "policy",
+        "defaults",
+        "http",
+        "management",
+        "flowlog",
+        "control",
+    ],
 );
+static MANAGEMENT: Thing = thing("the management path", &["in", "from", "to"]);
 static GATEWAY: Thing = thing("the gateway", &["name"]);
 static PORT: Thing = thing("a port", &["interface", "side", "addresses", "nonIp"]);
 static DATAPLANE: Thing = thing(
@@ -40,7 +51,7 @@ const fn thing(name: &'static str, fields: &'static [&'static str]) -> Thing {
     Thing { name, fields, unsupported: &[] }
 }
 
-const SIDES: &[(&str, Side)] = &[("outside", Side::Outside), ("inside", Side::Inside)];
+pub(super) const SIDES: &[(&str, Side)] = &[("outside", Side::Outside), ("inside", Side::Inside)];
 const NON_IP: &[(&str, bool)] = &[("drop", false), ("pass", true)];
 const REFUSE_OR_WARN: &[(&str, bool)] = &[("refuse", false), ("warn", true)];
 const DENY_OR_ALLOW: &[(&str, bool)] = &[("deny", false), ("allow", true)];
@@ -63,11 +74,13 @@ pub(super) fn read(root: &Table, directory: &Path, reader: &mut Reader) -> Optio
     let control = section("control", &CONTROL);
     let defaults = sub(&fields, "defaults", &DEFAULTS, reader);
     let http = sub(&fields, "http", &HTTP, reader);
+    let management = sub(&fields, "management", &MANAGEMENT, reader);
     Some(Settings {
         dataplane: dataplane_settings(&dataplane, reader),
         policy_directory: policy.path("directory", "policies", reader),
         defaults: defaults_of(defaults.as_ref(), reader),
         takes_http: takes_http(http.as_ref(), reader),
+        management: management.map(|fields| management::read(&fields, reader)).unwrap_or_default(),
         flow_log: FlowLogSettings {
             path: flow_log.path("path", "/var/log/ravelin/flows.jsonl", reader),
             max_mib: flow_log.count("maxMib", 1024, 1..=1_048_576, reader),

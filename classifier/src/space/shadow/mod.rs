@@ -33,16 +33,43 @@ pub struct Shadow {
 #[must_use]
 pub fn shadows(rules: &[Rule], work: &mut u64) -> Vec<Shadow> {
     let mut found = Vec::new();
-    for (position, rule) in rules.iter().enumerate().skip(1) {
-        let Some(earlier) = rules.get(..position) else { break };
-        if let Ok(Some(by)) = (Search { rule, earlier, work }).shadow() {
+    let mut earlier: Vec<Known<'_>> = Vec::new();
+    for (position, rule) in rules.iter().enumerate() {
+        let Ok(known) = Known::of(rule, work) else { break };
+        if let Ok(Some(by)) = (Search { rule: &known, earlier: &earlier, work }).shadow() {
             found.push(Shadow { rule: position, by });
         }
         if *work == 0 {
             break;
         }
+        earlier.push(known);
     }
     found
+}
+
+/// A rule and the packets of each family that it matches when its addresses fit.
+struct Known<'a> {
+    rule: &'a Rule,
+    packets: [Option<Region>; 2],
+    /// Whether it can take packets from a later one, and which is known.
+    takes: bool,
+}
+
+impl<'a> Known<'a> {
+    fn of(rule: &'a Rule, work: &mut u64) -> Result<Self, TooLong> {
+        let packets = VERSIONS.map(|version| packets::of(rule, version));
+        let sizes = packets.iter().flatten().map(Region::size);
+        peer::step(work, sizes.sum::<usize>() as u64 + 1)?;
+        Ok(Self { rule, packets, takes: rule.action != Action::Log && is_plain(rule) })
+    }
+
+    fn packets(&self, version: IpVersion) -> Option<&Region> {
+        let [v4, v6] = &self.packets;
+        match version {
+            IpVersion::V4 => v4.as_ref(),
+            IpVersion::V6 => v6.as_ref(),
+        }
+    }
 }
 
 /// It would take too long to tell.
@@ -51,8 +78,8 @@ struct TooLong;
 
 /// The search for what shadows one rule.
 struct Search<'a> {
-    rule: &'a Rule,
-    earlier: &'a [Rule],
+    rule: &'a Known<'a>,
+    earlier: &'a [Known<'a>],
     work: &'a mut u64,
 }
 
@@ -80,28 +107,25 @@ impl Search<'_> {
 
     /// What of the family must be covered, and is; `None` when something is not.
     fn claims(&mut self, version: IpVersion) -> Result<Option<Vec<Claim>>, TooLong> {
-        let wanted = match packets::of(self.rule, version) {
-            Some(wanted) if !wanted.is_empty() => wanted,
+        let wanted = match self.rule.packets(version) {
+            Some(wanted) if !wanted.is_empty() => wanted.clone(),
             Some(_) | None => return Ok(Some(Vec::new())),
         };
         let mut candidates = Vec::new();
-        for (position, rule) in self.earlier.iter().enumerate() {
+        for (position, known) in self.earlier.iter().enumerate() {
             self.step(1)?;
-            if rule.action == Action::Log || !is_plain(rule) {
-                continue;
-            }
-            let Some(taken) = packets::of(rule, version) else { continue };
+            let Some(taken) = known.packets(version).filter(|_| known.takes) else { continue };
+            self.step((taken.size() * wanted.size()) as u64)?;
             let taken = taken.intersection(&wanted);
-            self.step(taken.size() as u64)?;
             if !taken.is_empty() {
-                candidates.push((position, rule, taken));
+                candidates.push((position, known.rule, taken));
             }
         }
         let ends: [fn(&Rule) -> &Peer; 2] = [|rule| &rule.source, |rule| &rule.destination];
         let mut cases = Vec::new();
         for end in ends {
             let peers: Vec<&Peer> = candidates.iter().map(|(_, rule, _)| end(rule)).collect();
-            cases.push(peer::cases(end(self.rule), &peers, version, self.work)?);
+            cases.push(peer::cases(end(self.rule.rule), &peers, version, self.work)?);
         }
         let [sources, destinations] = cases.as_slice() else { return Ok(None) };
         let mut claims: Vec<(Vec<usize>, Claim)> = Vec::new();

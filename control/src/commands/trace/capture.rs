@@ -20,11 +20,11 @@ use ipnet::IpNet;
 use self::flows::{Belongs, End, FlowKey, Flows, Opening, opening};
 use self::sides::Sides;
 use self::tally::{Slot, Tally, Verdicts};
-use super::ports::{Ends, Ports};
 use super::{Origin, packet};
 use crate::capture::{self, CaptureError, Packet, Recorded};
 use crate::cli::say;
 use crate::commands::documents::{Documents, gateway};
+use crate::commands::ports::{Ends, Ports};
 use crate::commands::{DONE, Output, WRONG};
 use crate::settings::Settings;
 

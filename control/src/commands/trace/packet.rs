@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use classifier::packet::{IpVersion, PacketKey, Side, Transport, protocol};
 
-use super::ports::Ends;
+use crate::commands::ports::Ends;
 use crate::settings::Settings;
 
 /// A source port that a client might have: the first of the dynamic ports (RFC 6335 section 6).

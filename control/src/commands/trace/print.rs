@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::Origin;
 use super::packet::Question;
-use super::ports::Ends;
 use crate::commands::exact;
+use crate::commands::ports::Ends;
 use crate::flowlog::{Named, Position, protocol_name, reason_name};
 
 /// A trace with everything that is said around it.

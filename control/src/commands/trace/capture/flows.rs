@@ -7,7 +7,7 @@ use classifier::packet::{PacketKey, Side, Transport, protocol};
 
 use super::tally::Slot;
 use crate::capture::{Packet, Signal, Vlans};
-use crate::commands::trace::ports::opposite;
+use crate::commands::ports::opposite;
 
 /// How long a flow may be silent, nanoseconds, as in the data plane: RFC 5382 REQ-5, RFC 5508 REQ-2, RFC 4787 REQ-5.
 const TCP_IDLE_NS: u64 = 7_440_000_000_000;

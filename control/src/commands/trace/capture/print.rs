@@ -16,7 +16,7 @@ use super::sides::Sides;
 use super::tally::{Counts, PAIRS_MAX, Pair, Row, Tally, Verdicts};
 use super::{Fate, Judges};
 use crate::capture::{CaptureError, Format, Packet, Recorded, Unjudged};
-use crate::commands::trace::ports::Ends;
+use crate::commands::ports::Ends;
 use crate::commands::trace::print::{packet_words, transport_json};
 use crate::commands::trace::{Origin, print};
 use crate::commands::{Output, exact};

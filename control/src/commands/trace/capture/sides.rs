@@ -8,7 +8,7 @@ use classifier::packet::{Crossing, PacketKey, Place, Side, Transport, protocol};
 use ipnet::IpNet;
 
 use super::Judges;
-use crate::commands::trace::ports::Ends;
+use crate::commands::ports::Ends;
 
 /// How the sides are told.
 pub(super) enum Sides<'a> {

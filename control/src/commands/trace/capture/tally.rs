@@ -8,7 +8,7 @@ use classifier::packet::{PacketKey, Transport};
 use classifier::space::Outcome;
 
 use crate::capture::{Format, Recorded, Unjudged};
-use crate::commands::trace::ports::Ends;
+use crate::commands::ports::Ends;
 
 /// Most pairs of addresses that are counted each.
 pub(super) const PAIRS_MAX: usize = 65_536;

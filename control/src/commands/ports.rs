@@ -7,23 +7,23 @@ use crate::settings::Settings;
 
 /// The side a packet comes from, and the one it goes to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Ends {
-    pub(super) from: Side,
-    pub(super) to: Side,
+pub(in crate::commands) struct Ends {
+    pub(in crate::commands) from: Side,
+    pub(in crate::commands) to: Side,
 }
 
 impl Ends {
     /// From one side to the other.
-    pub(super) fn across(from: Side) -> Self {
+    pub(in crate::commands) fn across(from: Side) -> Self {
         Self { from, to: opposite(from) }
     }
 
-    pub(super) fn turned(self) -> Self {
+    pub(in crate::commands) fn turned(self) -> Self {
         Self { from: self.to, to: self.from }
     }
 }
 
-pub(super) fn opposite(side: Side) -> Side {
+pub(in crate::commands) fn opposite(side: Side) -> Side {
     match side {
         Side::Inside => Side::Outside,
         Side::Outside => Side::Inside,
@@ -32,13 +32,13 @@ pub(super) fn opposite(side: Side) -> Side {
 
 /// The numbers of the two ports in one image; none where the settings or the image do not know them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ports {
+pub(in crate::commands) struct Ports {
     inside: Option<u16>,
     outside: Option<u16>,
 }
 
 impl Ports {
-    pub(super) fn of(view: &View<'_>, settings: Option<&Settings>) -> Self {
+    pub(in crate::commands) fn of(view: &View<'_>, settings: Option<&Settings>) -> Self {
         let number = |side| {
             let port = settings?.ports.iter().find(|port| port.side == side)?;
             view.port_number(&port.interface)
@@ -46,7 +46,7 @@ impl Ports {
         Self { inside: number(Side::Inside), outside: number(Side::Outside) }
     }
 
-    pub(super) fn crossing(self, Ends { from, to }: Ends) -> Crossing {
+    pub(in crate::commands) fn crossing(self, Ends { from, to }: Ends) -> Crossing {
         Crossing { from: self.place(from), to: self.place(to) }
     }
 
