@@ -100,6 +100,7 @@ impl JsonText<'_> {
             }
             table.entries.push(Entry { key: key.value, key_span, node });
             if self.takes('}') {
+                table.entries.shrink_to_fit();
                 return Ok(self.node(start, Value::Table(table)));
             }
             self.comma('}')?;
@@ -116,6 +117,7 @@ impl JsonText<'_> {
         loop {
             items.push(self.value(depth + 1)?);
             if self.takes(']') {
+                items.shrink_to_fit();
                 return Ok(self.node(start, Value::Array(items)));
             }
             self.comma(']')?;

@@ -167,8 +167,14 @@ impl<'a> Tree<'a> {
     fn end(&mut self, end: usize) {
         let text = self.source.text();
         let (start, value) = match self.open.pop() {
-            Some(Open::Mapping { start, table, .. }) => (start, Value::Table(table)),
-            Some(Open::Sequence { start, items }) => (start, Value::Array(items)),
+            Some(Open::Mapping { start, mut table, .. }) => {
+                table.entries.shrink_to_fit();
+                (start, Value::Table(table))
+            }
+            Some(Open::Sequence { start, mut items }) => {
+                items.shrink_to_fit();
+                (start, Value::Array(items))
+            }
             None => return,
         };
         let inline = text.get(start..end).filter(|part| {
