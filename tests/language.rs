@@ -1,5 +1,5 @@
 //! What Calico's policy says of a gateway's own ports, and what is only staged, on real packets.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
+#![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use std::time::Duration;
 
