@@ -139,7 +139,9 @@ impl Observer for Recorder<'_> {
             let (index, action, text) = (info.rule, info.action, info.text);
             match policy.rules.last_mut() {
                 // Another row of the same rule: the rule matches when one does, else its last row says why not.
-                Some(same) if same.index == index => same.mismatch = mismatch,
+                Some(same) if same.index == index => {
+                    same.mismatch = same.mismatch.and(mismatch);
+                }
                 _ => policy.rules.push(TraceRule { index, action, text, mismatch }),
             }
         }
