@@ -327,7 +327,8 @@ pub struct Peer {
     /// As `named_ports`, for `not_ports`.
     pub not_named_ports: Vec<String>,
     /// As a source: the address is one of the service's endpoints. As a destination: address, protocol and port are
-    /// those of an endpoint. A service that is not known has no endpoints. Stands alone in its peer.
+    /// those of an endpoint. A service that is not known has no endpoints. Stands alone in its peer, but for the ports of
+    /// a source.
     pub service: Option<ServiceName>,
 }
 

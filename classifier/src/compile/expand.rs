@@ -11,7 +11,7 @@ use super::sets::MatchSets;
 use crate::image::layout::NONE;
 use crate::image::rule::PeerSets;
 use crate::packet::protocol;
-use crate::resource::{Peer, PortRange, Rule};
+use crate::resource::{Peer, PortRange, Rule, ServiceName};
 
 /// One row: the rule it belongs to, with what differs from the rule's own fields.
 #[derive(Clone, Debug)]
@@ -132,14 +132,20 @@ fn alternatives<'a>(
     rule: &Rule,
     sets: &mut MatchSets<'a>,
 ) -> Vec<Alternative> {
-    if let Some(service) = &peer.service {
-        return of_service(service, end, sets);
-    }
     let addresses = sets.addresses(peer);
+    let nets = match (&peer.service, end) {
+        (None, _) => addresses.nets,
+        (Some(service), End::Destination) => return of_service(service, sets),
+        // Calico lets ports stand beside the service of a source.
+        (Some(service), End::Source) => match sets.service(service) {
+            NONE => return Vec::new(),
+            nets => nets,
+        },
+    };
     let base = PeerSets {
         selector: addresses.selector,
         selector_negated: addresses.selector_negated,
-        nets: addresses.nets,
+        nets,
         not_nets: addresses.not_nets,
         ..PeerSets::ANY
     };
@@ -161,27 +167,17 @@ fn alternatives<'a>(
     wanted.iter().flat_map(|wanted| without(wanted, &unwanted, protocol)).collect()
 }
 
-fn of_service(
-    service: &crate::resource::ServiceName,
-    end: End,
-    sets: &mut MatchSets<'_>,
-) -> Vec<Alternative> {
-    let at = |nets, protocol, ports: Vec<PortRange>| Alternative {
-        protocol,
-        not_protocol: None,
-        sets: PeerSets { nets, ..PeerSets::ANY },
-        ports: [ports, Vec::new()],
-    };
-    match end {
-        End::Source => match sets.service(service) {
-            NONE => Vec::new(),
-            nets => vec![at(nets, None, Vec::new())],
-        },
-        End::Destination => {
-            let ports = sets.service_ports(service).into_iter();
-            ports.map(|(protocol, port, nets)| at(nets, Some(protocol), vec![only(port)])).collect()
-        }
-    }
+/// Address, protocol and port of its endpoints.
+fn of_service(service: &ServiceName, sets: &mut MatchSets<'_>) -> Vec<Alternative> {
+    let ports = sets.service_ports(service).into_iter();
+    ports
+        .map(|(protocol, port, nets)| Alternative {
+            protocol: Some(protocol),
+            not_protocol: None,
+            sets: PeerSets { nets, ..PeerSets::ANY },
+            ports: [vec![only(port)], Vec::new()],
+        })
+        .collect()
 }
 
 /// Ports of that protocol are what names stand for in the rule (Calico `rule_scanner.go`, `ruleToParsedRule`).
@@ -214,34 +210,32 @@ fn wanted<'a>(
     wanted
 }
 
-/// What is left of `wanted` without the ports that names stand for: all other ports, and each such port in another
-/// protocol or at addresses where no name stands for it. A rule about ports is only about packets that have them, also
-/// when its names stand for nothing.
+/// What is left of `wanted` without the ports that names stand for: packets of another protocol, with ports or without;
+/// in the protocol of the names all other ports, and each such port at addresses where no name stands for it.
 fn without(wanted: &Alternative, unwanted: &[(u16, u32)], protocol: u8) -> Vec<Alternative> {
     let [ports, not_ports] = &wanted.ports;
-    let mut others = wanted.clone();
-    let [_, excluded] = &mut others.ports;
-    excluded.extend(unwanted.iter().map(|(port, _)| only(*port)));
+    let mut left = Vec::new();
+    if wanted.protocol.is_none() {
+        left.push(Alternative { not_protocol: Some(protocol), ..wanted.clone() });
+    }
+    let of_protocol = Alternative { protocol: Some(protocol), ..wanted.clone() };
+    let mut others = of_protocol.clone();
     let [ports_asked, excluded] = &mut others.ports;
+    excluded.extend(unwanted.iter().map(|(port, _)| only(*port)));
     if ports_asked.is_empty() && excluded.is_empty() {
         ports_asked.push(PortRange { first: 0, last: u16::MAX });
     }
-    let mut left = vec![others];
+    left.push(others);
     for (port, at) in unwanted {
         let asked = ports.is_empty() || ports.iter().any(|range| contains(*range, *port));
         if !asked || not_ports.iter().any(|range| contains(*range, *port)) {
             continue;
         }
-        let mut here = wanted.clone();
-        let [ports, _] = &mut here.ports;
+        let mut elsewhere = of_protocol.clone();
+        let [ports, _] = &mut elsewhere.ports;
         *ports = vec![only(*port)];
-        let mut elsewhere = here.clone();
         elsewhere.sets.also_not = *at;
         left.push(elsewhere);
-        if here.protocol.is_none() {
-            here.not_protocol = Some(protocol);
-            left.push(here);
-        }
     }
     left
 }

@@ -33,6 +33,8 @@ pub(super) enum Event {
     NotSelectorOfUncovered,
     /// A rule without protocol asked for a port by name.
     NameWithoutProtocol(bool),
+    /// A packet without ports matched a rule that wants no port of a name.
+    UnwantedNameWithoutPort,
     /// So many objects cover an address: one, or several.
     Covered(bool),
     /// Objects cover an address, and none of them can be protected.
@@ -95,7 +97,11 @@ const SPOTS: [Spot; 3] = [Spot::Inside, Spot::Outside, Spot::Gateway];
 
 impl Event {
     pub(super) fn all() -> Vec<Self> {
-        let mut all = vec![Self::NotSelectorOfUncovered, Self::CoveredByPeersOnly];
+        let mut all = vec![
+            Self::NotSelectorOfUncovered,
+            Self::UnwantedNameWithoutPort,
+            Self::CoveredByPeersOnly,
+        ];
         for either in [false, true] {
             all.extend([Self::Covered(either), Self::NameWithoutProtocol(either)]);
         }

@@ -27,6 +27,8 @@ pub(super) enum PeerField {
     /// Numbers and names.
     NamedPortsOrPorts,
     Service(ServiceIs),
+    /// Of a source only.
+    ServiceAndPorts,
 }
 
 /// Which selectors stand beside a name.
@@ -51,7 +53,8 @@ impl Field {
             vec![Self::IpVersion, Self::Protocol, Self::NotProtocol, Self::Icmp, Self::NotIcmp];
         let fields = PeerField::all();
         all.extend(fields.iter().copied().map(Self::Source));
-        all.extend(fields.into_iter().map(Self::Destination));
+        let of_destination = |field: &&PeerField| **field != PeerField::ServiceAndPorts;
+        all.extend(fields.iter().filter(of_destination).copied().map(Self::Destination));
         all
     }
 
@@ -77,6 +80,7 @@ impl PeerField {
             Self::Ports,
             Self::NotPorts,
             Self::NamedPortsOrPorts,
+            Self::ServiceAndPorts,
         ];
         all.extend(selectors.map(Self::NamedPorts));
         all.extend(selectors.map(Self::NotNamedPorts));
@@ -142,8 +146,9 @@ fn peer_fields_of(set: &PolicySet, peer: &Peer) -> Vec<(PeerField, Peer)> {
         (Some(_), Some(_)) => (Selectors::Both, Some(PeerField::SelectorAndNotSelector)),
     };
     found.extend(field.map(|field| (field, selected.clone())));
+    let ports = Peer { ports: peer.ports.clone(), ..Peer::default() };
     if !peer.ports.is_empty() {
-        found.push((PeerField::Ports, Peer { ports: peer.ports.clone(), ..Peer::default() }));
+        found.push((PeerField::Ports, ports.clone()));
     }
     if !peer.not_ports.is_empty() {
         let not_ports = peer.not_ports.clone();
@@ -170,7 +175,10 @@ fn peer_fields_of(set: &PolicySet, peer: &Peer) -> Vec<(PeerField, Peer)> {
             Some(_) => ServiceIs::Served,
         };
         let served = Peer { service: Some(name.clone()), ..Peer::default() };
-        found.push((PeerField::Service(is), served));
+        found.push((PeerField::Service(is), served.clone()));
+        if !ports.ports.is_empty() {
+            found.push((PeerField::ServiceAndPorts, Peer { service: served.service, ..ports }));
+        }
     }
     found
 }

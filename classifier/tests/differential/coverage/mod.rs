@@ -164,6 +164,9 @@ impl Coverage {
             if matches!(of_peer, PeerField::NamedPorts(_)) && rule.protocol.is_none() && has_ports {
                 self.count(Event::NameWithoutProtocol(matched));
             }
+            if matches!(of_peer, PeerField::NotNamedPorts(_)) && !has_ports && matched {
+                self.count(Event::UnwantedNameWithoutPort);
+            }
         }
     }
 

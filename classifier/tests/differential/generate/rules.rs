@@ -53,7 +53,7 @@ pub(crate) fn rule(rng: &mut Rng) -> Rule {
     for _ in 0..pick(rng, &[0, 1, 1, 1, 2, 2, 3]) {
         add_field(rng, &mut rule, family);
     }
-    stand_alone(rng, &mut rule);
+    stand_alone(&mut rule);
     rule
 }
 
@@ -68,8 +68,9 @@ fn add_field(rng: &mut Rng, rule: &mut Rule, family: IpVersion) {
         }
         4 => rule.not_icmp = Some(icmp(rng)),
         _ => {
-            let peer = if rng.bool() { &mut rule.source } else { &mut rule.destination };
-            if add_peer_field(rng, peer, family) {
+            let is_source = rng.bool();
+            let peer = if is_source { &mut rule.source } else { &mut rule.destination };
+            if add_peer_field(rng, peer, is_source, family) {
                 needs_protocol(rng, rule, &WITH_PORTS);
             }
         }
@@ -77,7 +78,7 @@ fn add_field(rng: &mut Rng, rule: &mut Rule, family: IpVersion) {
 }
 
 /// Whether the field asks for a protocol that has ports.
-fn add_peer_field(rng: &mut Rng, peer: &mut Peer, family: IpVersion) -> bool {
+fn add_peer_field(rng: &mut Rng, peer: &mut Peer, is_source: bool, family: IpVersion) -> bool {
     match rng.u8(..15) {
         0 => peer.nets = nets(rng, family),
         1 => peer.not_nets = nets(rng, family),
@@ -101,22 +102,26 @@ fn add_peer_field(rng: &mut Rng, peer: &mut Peer, family: IpVersion) -> bool {
         }
         _ => {
             peer.service = Some(service_name(rng));
+            if is_source && rng.u8(..3) == 0 {
+                peer.ports = ports(rng);
+            }
         }
     }
     // Names are asked for without a protocol too.
-    !(peer.ports.is_empty() && peer.not_ports.is_empty())
-        || !peer.named_ports.is_empty() && rng.bool()
+    let asks_names = !peer.named_ports.is_empty() || !peer.not_named_ports.is_empty();
+    !(peer.ports.is_empty() && peer.not_ports.is_empty()) || asks_names && rng.bool()
 }
 
-/// A service stands alone in its peer. Names that are not wanted stand beside a protocol that has ports.
-fn stand_alone(rng: &mut Rng, rule: &mut Rule) {
-    for peer in [&mut rule.source, &mut rule.destination] {
-        if let service @ Some(_) = peer.service.take() {
-            *peer = Peer { service, ..Peer::default() };
-        }
-        if !peer.not_named_ports.is_empty() {
-            rule.protocol = Some(pick(rng, &WITH_PORTS));
-        }
+/// A service stands alone in its peer, but for the ports of a source.
+fn stand_alone(rule: &mut Rule) {
+    if let service @ Some(_) = rule.destination.service.take() {
+        rule.destination = Peer { service, ..Peer::default() };
+    }
+    if rule.source.service.is_some() {
+        let Peer { nets, not_nets, selector, not_selector, .. } = &mut rule.source;
+        nets.clear();
+        not_nets.clear();
+        (*selector, *not_selector) = (None, None);
     }
 }
 
