@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(known["action"], "deny");
         let expected = json!({
             "verdict": "allow", "direction": "ingress", "reason": "rule",
-            "tier": "default", "policy": "closed", "rule": 0, "ruleText": "Allow",
+            "tier": "default", "policyKind": "StagedGlobalNetworkPolicy", "policy": "closed", "rule": 0, "ruleText": "Allow",
         });
         assert_eq!(known["pending"], expected);
         let expected = json!({

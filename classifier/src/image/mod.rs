@@ -19,7 +19,7 @@ use self::layout::Layout;
 pub use self::rule::Mismatch;
 pub use self::trace::{End, Trace, TraceHalf, TracePolicy, TraceRule, TraceTier};
 pub(crate) use self::view::{ClassTier, Plane, halves};
-pub use self::view::{ObjectInfo, RuleInfo, Sizes, View};
+pub use self::view::{ObjectInfo, ResourceName, RuleInfo, Sizes, View};
 
 /// A policy image that was checked in full: nothing in it points outside of itself.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Why: the same evaluation as `classify`, with a listener that writes down what was visited.
 
 use super::rule::Mismatch;
-use super::view::{ObjectInfo, Plane, View};
+use super::view::{ObjectInfo, Plane, ResourceName, View};
 use crate::decision::{Checkpoint, Decision, Half, Reason, RuleRef};
 use crate::packet::{Crossing, PacketKey};
 use crate::resource::Action;
@@ -58,7 +58,7 @@ pub enum End {
 #[derive(Clone, Debug)]
 pub struct TracePolicy<'a> {
     /// Its name.
-    pub name: &'a str,
+    pub name: ResourceName<'a>,
     /// Its rules, as far as they were reached.
     pub rules: Vec<TraceRule<'a>>,
 }
@@ -126,7 +126,7 @@ impl Observer for Recorder<'_> {
     }
 
     fn policy(&mut self, policy: u32) {
-        let name = self.view.policy_name(policy).unwrap_or_default();
+        let Some(name) = self.view.policy_name(policy) else { return };
         if let Some(tier) = self.open_tier() {
             tier.policies.push(TracePolicy { name, rules: Vec::new() });
         }

@@ -3,6 +3,7 @@
 mod classes;
 mod decide;
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(crate) use self::classes::ClassTier;
@@ -66,6 +67,34 @@ pub struct RuleInfo<'a> {
     pub text: &'a str,
 }
 
+/// Names a resource; shown as people do: `namespace/name`, or the name alone where there are no namespaces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ResourceName<'a> {
+    /// The resource kind.
+    pub kind: &'a str,
+    /// The namespace, if its kind has one.
+    pub namespace: Option<&'a str>,
+    /// The name.
+    pub name: &'a str,
+}
+
+impl fmt::Display for ResourceName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(self.name),
+        }
+    }
+}
+
+impl<'a> RuleInfo<'a> {
+    /// Its policy, with all of its name.
+    #[must_use]
+    pub fn policy_name(&self) -> ResourceName<'a> {
+        ResourceName { kind: self.kind, namespace: self.namespace, name: self.policy }
+    }
+}
+
 /// An object, with names.
 #[derive(Clone, Copy, Debug)]
 pub struct ObjectInfo<'a> {
@@ -80,6 +109,12 @@ pub struct ObjectInfo<'a> {
 }
 
 impl<'a> ObjectInfo<'a> {
+    /// All of its name.
+    #[must_use]
+    pub fn full_name(&self) -> ResourceName<'a> {
+        ResourceName { kind: self.kind.name(), namespace: self.namespace, name: self.name }
+    }
+
     /// Its labels in name order.
     pub fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         let view = self.view;
@@ -220,8 +255,10 @@ impl<'a> View<'a> {
 
     /// The name of a policy, by its number in a decision.
     #[must_use]
-    pub fn policy_name(&self, policy: u32) -> Option<&'a str> {
-        self.policies.get(policy as usize).map(|[name, ..]| self.string(*name))
+    pub fn policy_name(&self, policy: u32) -> Option<ResourceName<'a>> {
+        let [name, _, _, _, kind, namespace] = self.policies.get(policy as usize)?;
+        let namespace = self.optional_string(*namespace);
+        Some(ResourceName { kind: self.string(*kind), namespace, name: self.string(*name) })
     }
 
     /// How much the image holds.

@@ -1,7 +1,7 @@
 //! What a trace visited, as rules of the policy set.
 
 use classifier::decision::Checkpoint;
-use classifier::image::Trace;
+use classifier::image::{ResourceName, Trace};
 use classifier::resource::{Policy, PolicySet, Rule};
 
 use crate::compare::{Plane, rules_in};
@@ -13,8 +13,7 @@ pub(crate) struct Visit<'a> {
     pub(crate) matched: bool,
 }
 
-/// Every rule that a trace names; an error when there is no such rule in the evaluation. A trace tells policies by tier
-/// and name: those that share both are left out.
+/// Every rule that a trace names; an error when there is no such rule in the evaluation.
 pub(crate) fn visits<'a>(
     set: &'a PolicySet,
     plane: Plane,
@@ -28,7 +27,7 @@ pub(crate) fn visits<'a>(
                 let rules = match owners.as_slice() {
                     [] => return Err(format!("the trace names `{}`, not there", visited.name)),
                     [rules] => *rules,
-                    [_, _, ..] => continue,
+                    [_, _, ..] => return Err(format!("two are called `{}`", visited.name)),
                 };
                 for told in &visited.rules {
                     let rule = rules.get(told.index as usize);
@@ -47,14 +46,22 @@ fn rules_of<'a>(
     set: &'a PolicySet,
     plane: Plane,
     at: Checkpoint,
-    (tier, name): (&str, &str),
+    (tier, of): (&str, ResourceName<'_>),
 ) -> Vec<&'a [Rule]> {
-    if tier == "__PROFILE__" {
-        let profiles = set.profiles.iter().filter(|profile| profile.name == name);
+    if of.kind == "Profile" {
+        let profiles = set.profiles.iter().filter(|profile| profile.name == of.name);
         return profiles.map(|p| rules_in(&p.ingress, &p.egress, at.direction())).collect();
     }
     let is_it =
-        |policy: &&Policy| policy.tier == tier && policy.name == name && plane.has(set, policy);
+        |policy: &&Policy| policy.tier == tier && is_called(policy, of) && plane.has(set, policy);
     let policies = set.policies.iter().filter(is_it);
     policies.map(|p| rules_in(&p.ingress, &p.egress, at.direction())).collect()
+}
+
+fn is_called(policy: &Policy, ResourceName { kind, namespace, name }: ResourceName<'_>) -> bool {
+    let staged = kind.strip_prefix("Staged");
+    policy.kind.name() == staged.unwrap_or(kind)
+        && policy.staged.is_some() == staged.is_some()
+        && policy.namespace.as_deref() == namespace
+        && policy.name == name
 }

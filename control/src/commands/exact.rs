@@ -79,7 +79,10 @@ fn nets(member: &Member, versions: &[IpVersion]) -> Vec<IpNet> {
 }
 
 fn object(object: &ObjectName) -> String {
-    format!("{} `{}`", object.kind.name(), object.name)
+    match &object.namespace {
+        Some(namespace) => format!("{} `{namespace}/{}`", object.kind.name(), object.name),
+        None => format!("{} `{}`", object.kind.name(), object.name),
+    }
 }
 
 /// Packets, a line for each kind.
@@ -139,7 +142,11 @@ pub(super) fn because(view: &View<'_>, outcome: Outcome) -> String {
         Reason::Rule(rule) => match view.rule(rule) {
             Some(info) => format!(
                 "{}[{}] of policy `{}` in tier `{}`: {}",
-                info.direction, info.rule, info.policy, info.tier, info.text
+                info.direction,
+                info.rule,
+                info.policy_name(),
+                info.tier,
+                info.text
             ),
             None => format!("{at}[{}] of policy number {}", rule.rule, rule.policy),
         },
@@ -171,8 +178,12 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 pub(super) fn places_json(places: &[&Place], versions: &[IpVersion]) -> Value {
     let member = |member: &Member| {
         let nets = nets(member, versions);
-        let object =
-            |object: &ObjectName| json!({ "kind": object.kind.name(), "name": object.name });
+        let object = |ObjectName { kind, namespace, name }: &ObjectName| match namespace {
+            Some(namespace) => {
+                json!({ "kind": kind.name(), "namespace": namespace, "name": name })
+            }
+            None => json!({ "kind": kind.name(), "name": name }),
+        };
         let objects: Value = member.objects.iter().map(object).collect();
         (!nets.is_empty()).then(|| json!({ "objects": objects, "nets": nets.iter().map(ToString::to_string).collect::<Value>() }))
     };

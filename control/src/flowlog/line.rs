@@ -111,6 +111,9 @@ impl<'a> PendingAnswer<'a> {
 pub struct Named<'a> {
     /// The resource kind.
     pub kind: &'static str,
+    /// The resource's namespace; left out where its kind has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<&'a str>,
     /// The resource name.
     pub name: &'a str,
     /// Its labels.
@@ -124,6 +127,12 @@ pub struct Position<'a> {
     /// The tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<&'a str>,
+    /// The kind of the policy; left out for a `GlobalNetworkPolicy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_kind: Option<&'a str>,
+    /// The policy's namespace; left out where its kind has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_namespace: Option<&'a str>,
     /// The policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<&'a str>,
@@ -186,7 +195,12 @@ impl<'a> Named<'a> {
     /// An object as it is written.
     #[must_use]
     pub fn of(object: ObjectInfo<'a>) -> Self {
-        Self { kind: object.kind.name(), name: object.name, labels: object.labels().collect() }
+        Self {
+            kind: object.kind.name(),
+            namespace: object.namespace,
+            name: object.name,
+            labels: object.labels().collect(),
+        }
     }
 }
 
@@ -218,6 +232,8 @@ impl<'a> Position<'a> {
         match names.and_then(|view| view.rule(rule)) {
             Some(info) => Self {
                 tier: Some(info.tier),
+                policy_kind: Some(info.kind).filter(|kind| *kind != "GlobalNetworkPolicy"),
+                policy_namespace: info.namespace,
                 policy: Some(info.policy),
                 rule: Some(info.rule),
                 rule_text: Some(info.text),

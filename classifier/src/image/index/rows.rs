@@ -6,7 +6,7 @@
 //! and destination port as well. Each list is ascending; which of them has the first row that matches is for the caller to
 //! find.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decision::Direction;
 use crate::image::layout::NONE;
@@ -192,15 +192,16 @@ impl Cells {
                 edges.entry(last + 1).or_default().1.push(*number);
             }
         }
-        let mut inside: Vec<u32> = Vec::new();
+        let mut inside: BTreeSet<u32> = BTreeSet::new();
         let mut cells = Vec::with_capacity(edges.len());
         let mut left = rows.len() * 8;
         for (start, (entering, leaving)) in edges {
-            inside.retain(|row| !leaving.contains(row));
+            for row in leaving {
+                inside.remove(&row);
+            }
             inside.extend(entering);
-            inside.sort_unstable();
             left = left.checked_sub(inside.len())?;
-            cells.push((start, inside.clone()));
+            cells.push((start, inside.iter().copied().collect()));
         }
         Some(Self { anywhere, cells })
     }

@@ -4,7 +4,9 @@ use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use classifier::decision::{Checkpoint, Direction, Half, Reason, RuleRef, Verdict};
-use classifier::image::{End, Mismatch, ObjectInfo, Trace, TraceHalf, TraceRule, TraceTier, View};
+use classifier::image::{
+    End, Mismatch, ObjectInfo, ResourceName, Trace, TraceHalf, TraceRule, TraceTier, View,
+};
 use classifier::packet::{Crossing, PacketKey, Transport};
 use classifier::resource::Action;
 use classifier::space::Outcome;
@@ -181,7 +183,11 @@ impl Answer<'_> {
         match self.view.rule(rule) {
             Some(info) => format!(
                 "{}[{}] of policy `{}` in tier `{}`: {}",
-                info.direction, info.rule, info.policy, info.tier, info.text
+                info.direction,
+                info.rule,
+                info.policy_name(),
+                info.tier,
+                info.text
             ),
             None => format!("{}[{}] of policy number {}", rule.direction, rule.rule, rule.policy),
         }
@@ -292,7 +298,14 @@ fn tier_json(tier: &TraceTier<'_>) -> Value {
         })
     };
     let policies = tier.policies.iter().map(|policy| {
-        json!({ "name": policy.name, "rules": policy.rules.iter().map(rule).collect::<Value>() })
+        let ResourceName { kind, namespace, name } = policy.name;
+        let rules: Value = policy.rules.iter().map(rule).collect();
+        match namespace {
+            Some(namespace) => {
+                json!({ "kind": kind, "namespace": namespace, "name": name, "rules": rules })
+            }
+            None => json!({ "kind": kind, "name": name, "rules": rules }),
+        }
     });
     json!({ "name": tier.name, "policies": policies.collect::<Value>(), "end": end })
 }
@@ -301,7 +314,7 @@ fn object(address: IpAddr, object: Option<&ObjectInfo<'_>>) -> String {
     let Some(object) = object else { return format!("{address}, no object covers it") };
     let labels: Vec<String> =
         object.labels().map(|(name, value)| format!("{name}={value}")).collect();
-    format!("{address}, {} `{}` {{{}}}", Named::of(*object).kind, object.name, labels.join(", "))
+    format!("{address}, {} `{}` {{{}}}", object.kind.name(), object.full_name(), labels.join(", "))
 }
 
 fn word(verdict: Verdict) -> &'static str {
