@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use classifier::image::{Image, View};
+use classifier::image::Image;
 use classifier::packet::{Place, Side};
 
 use crate::device::Port;
@@ -22,8 +22,8 @@ pub struct Published {
     ports: [Option<u16>; 2],
     /// Whether some policy is staged.
     has_pending: bool,
-    /// Whether an interface endpoint governs one of our ports: only then can a packet be allowed without state.
-    is_governed: bool,
+    /// For each of our ports whether a `doNotTrack` policy is asked of what enters by it.
+    asks_untracked: [bool; 2],
 }
 
 impl Published {
@@ -31,8 +31,10 @@ impl Published {
         let view = image.view();
         let ports = names.each_ref().map(|name| view.port_number(name));
         let has_pending = view.has_pending();
-        let is_governed = ports.iter().any(|number| is_governed(&view, *number));
-        Self { epoch, image, ports, has_pending, is_governed }
+        // Which side a port faces plays no part.
+        let place = |number| Place::Port { side: Side::Outside, number };
+        let asks_untracked = ports.map(|number| view.asks_untracked(place(number)));
+        Self { epoch, image, ports, has_pending, asks_untracked }
     }
 
     /// One of our ports, as the image knows it.
@@ -48,16 +50,12 @@ impl Published {
         self.has_pending
     }
 
-    /// Whether an interface endpoint governs one of our ports.
+    /// Whether a `doNotTrack` policy is asked of what enters by the port.
     #[must_use]
-    pub fn is_governed(&self) -> bool {
-        self.is_governed
+    pub fn asks_untracked(&self, port: Port) -> bool {
+        let [a, b] = self.asks_untracked;
+        if port == Port::A { a } else { b }
     }
-}
-
-fn is_governed(view: &View<'_>, number: Option<u16>) -> bool {
-    // Which side it faces plays no part.
-    view.endpoint_name(Place::Port { side: Side::Outside, number }).is_some()
 }
 
 /// Holds the policy in force, and what was replaced until no worker looks at it any more.

@@ -26,6 +26,9 @@ pub(super) struct Case<'a> {
 
 impl<'a> Case<'a> {
     pub(super) fn decide(mut self) -> Disposition {
+        if self.is_untracked() {
+            return self.judge_alone();
+        }
         let Some((key, sender)) = FlowKey::of(self.packet, self.in_port) else {
             return self.judge_alone();
         };
@@ -34,7 +37,7 @@ impl<'a> Case<'a> {
             None => match start(self.packet.signal, self.packet.key.protocol) {
                 Start::Flow(state) => self.judge_opening(&key, sender, state, None),
                 Start::Nothing => self.judge_alone(),
-                Start::Refuse => self.judge_stateless(),
+                Start::Refuse => Disposition::Drop(DropReason::TcpNotOpening),
             },
         }
     }
@@ -96,9 +99,6 @@ impl<'a> Case<'a> {
         if judged.verdict() == Verdict::Deny {
             return self.deny(noted, &judged);
         }
-        if judged.decision.untracked {
-            return self.allow(noted, &judged);
-        }
         let admission = Admission { opened_by: sender, epoch: self.policy.epoch, state };
         let replaced = over.is_some_and(|over| self.flows.replace(&over, key, admission, self.now));
         let admitted = if replaced {
@@ -127,19 +127,14 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// A segment that belongs to no flow and opens none: it passes if a `doNotTrack` policy allows it, for then no packet
-    /// of its connection has left a flow behind.
-    fn judge_stateless(&mut self) -> Disposition {
-        let refused = Disposition::Drop(DropReason::TcpNotOpening);
-        if !self.policy.is_governed() {
-            return refused;
+    /// Whether a `doNotTrack` policy decides about the packet: then no flow plays a part, neither one that is known nor a
+    /// new one.
+    fn is_untracked(&self) -> bool {
+        if !self.policy.asks_untracked(self.in_port) {
+            return false;
         }
-        let noted = self.noted();
-        let judged = self.classify(&noted);
-        match judged.verdict() {
-            Verdict::Allow if judged.decision.untracked => self.allow(noted, &judged),
-            Verdict::Allow | Verdict::Deny => refused,
-        }
+        let from = self.policy.place(self.in_port, self.ledger.rules(self.in_port).side);
+        self.policy.image.view().classify_untracked(&self.packet.key, from).is_some()
     }
 
     fn allow(&mut self, noted: Noted, judged: &Judged) -> Disposition {

@@ -98,5 +98,22 @@ fn a_segment_in_the_middle_of_nothing_passes_only_without_state() {
     let mut set = rack(Vec::new(), Vec::new());
     guard_outer_port(&mut set, Hook::Untracked, vec![anything()]);
     gate.slot.publish(compiled(&set, 2));
-    assert_eq!(gate.send(Port::A, &segment), refused);
+    assert_eq!(gate.send(Port::A, &segment), DENIED);
+}
+
+#[test]
+fn what_is_denied_without_state_is_denied_to_known_flows_too() {
+    let mut set = rack(Vec::new(), vec![anything()]);
+    let mut flooder = Rule::new(Action::Deny);
+    flooder.source.nets = vec![format!("{}/32", CLIENT[0]).parse().unwrap()];
+    guard_outer_port(&mut set, Hook::Untracked, vec![flooder]);
+    let mut gate = Gate::with(compiled(&set, 1));
+    // The rack may open a flow to anybody, but what the flooder answers is dropped where it enters.
+    assert!(gate.passes(Port::B, &frame(SERVER[0], CLIENT[0], Layer::Udp(9, 53))));
+    assert_eq!(gate.flows.live(), 1);
+    let answer = frame(CLIENT[0], SERVER[0], Layer::Udp(53, 9));
+    assert_eq!(gate.send(Port::A, &answer), DENIED);
+    // Nobody else is.
+    assert!(gate.passes(Port::B, &frame(SERVER[1], CLIENT[1], Layer::Udp(9, 53))));
+    assert!(gate.passes(Port::A, &frame(CLIENT[1], SERVER[1], Layer::Udp(53, 9))));
 }

@@ -7,7 +7,7 @@ use crate::image::layout::{
     INTERFACE_GOVERNED, NONE,
 };
 use crate::image::rule::{Candidate, RULE_WORDS, RuleWords, Sets};
-use crate::image::trace::Observer;
+use crate::image::trace::{Observer, Silent};
 use crate::packet::{Crossing, PacketKey, Place};
 use crate::resource::Action;
 
@@ -57,11 +57,7 @@ impl View<'_> {
     ) -> Decision {
         let source = self.class_of(packet.src);
         let destination = self.class_of(packet.dst);
-        let candidate = Candidate {
-            packet,
-            source_sets: self.sets_of(source),
-            destination_sets: self.sets_of(destination),
-        };
+        let candidate = self.candidate(packet, [source, destination]);
         let mut walk = Walk { view: self, candidate, logged: None, observer };
         let mut decision = Decision::NOTHING_APPLIES;
         let Crossing { from, to } = crossing;
@@ -93,6 +89,32 @@ impl View<'_> {
             decision.untracked |= untracked;
         }
         decision
+    }
+
+    /// Whether any `doNotTrack` policy is asked of what enters by the port.
+    #[must_use]
+    pub fn asks_untracked(&self, from: Place) -> bool {
+        self.endpoint(from, Plane::Enforced).is_some_and(|endpoint| endpoint.ingress.untracked != 0)
+    }
+
+    /// What a `doNotTrack` policy says of a packet that enters by the port, if one decides. It is asked before any state
+    /// (Calico `static.go`, raw PREROUTING): also of packets of a flow that is known.
+    #[must_use]
+    pub fn classify_untracked(&self, packet: &PacketKey, from: Place) -> Option<Verdict> {
+        let endpoint = self.endpoint(from, Plane::Enforced)?;
+        let candidate =
+            self.candidate(packet, [packet.src, packet.dst].map(|at| self.class_of(at)));
+        let mut walk = Walk { view: self, candidate, logged: None, observer: &mut Silent };
+        walk.program(endpoint.ingress.untracked).map(|(verdict, _)| verdict)
+    }
+
+    fn candidate<'v>(
+        &'v self,
+        packet: &'v PacketKey,
+        [source, destination]: [u32; 2],
+    ) -> Candidate<'v> {
+        let (source_sets, destination_sets) = (self.sets_of(source), self.sets_of(destination));
+        Candidate { packet, source_sets, destination_sets }
     }
 
     /// What governs the port, if anything does.
