@@ -17,10 +17,8 @@ use crate::image::layout::{
     CLASS_WORDS, FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, Head, INTERFACE_FORWARD,
     INTERFACE_FORWARD_PENDING, INTERFACE_GOVERNED, INTERFACE_WORDS, NONE, Section, Tables,
 };
-use crate::image::rule::{
-    Extras, PortList, RULE_WORDS, RuleParts, RuleWords, SetListRow, Sets, colours_of,
-    direction_word,
-};
+use crate::image::rule::{Extras, PortList, RULE_WORDS, RuleParts, RuleWords, direction_word};
+use crate::image::set_lists::{SetListRow, Sets, colours_of};
 use crate::packet::{IpVersion, protocol};
 use crate::resource::{Action, ObjectKind, PolicySet, PortRange, Rule};
 

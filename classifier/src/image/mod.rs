@@ -6,6 +6,7 @@ mod bytes;
 mod index;
 pub(crate) mod layout;
 pub(crate) mod rule;
+pub(crate) mod set_lists;
 mod trace;
 mod validate;
 mod view;

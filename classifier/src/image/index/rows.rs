@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decision::Direction;
 use crate::image::layout::NONE;
-use crate::image::rule::{RULE_WORDS, RuleTables, RuleWords, Sets};
+use crate::image::rule::{RULE_WORDS, RuleTables, RuleWords};
+use crate::image::set_lists::Sets;
 use crate::packet::{PacketKey, Transport};
 
 /// A block, or a list, of fewer rows is walked.

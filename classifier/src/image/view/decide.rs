@@ -6,7 +6,8 @@ use crate::image::layout::{
     FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, INTERFACE_FORWARD, INTERFACE_FORWARD_PENDING,
     INTERFACE_GOVERNED, NONE,
 };
-use crate::image::rule::{Candidate, RULE_WORDS, RuleWords, Sets};
+use crate::image::rule::{Candidate, RULE_WORDS, RuleWords};
+use crate::image::set_lists::Sets;
 use crate::image::trace::{Observer, Silent};
 use crate::packet::{Crossing, PacketKey, Place};
 use crate::resource::Action;

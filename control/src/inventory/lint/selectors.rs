@@ -12,6 +12,8 @@ use crate::resolve::{Content, Resource, Resources, SelectorRole, SelectorUse};
 
 /// Most times that selectors are asked about labels; beyond, the rest of the selectors is not looked at.
 const EVALUATIONS_MAX: usize = 5_000_000;
+/// Far more findings than are shown: who has that many has one mistake many times.
+const FLOOD: usize = 2_000;
 
 /// What selectors do with the objects and interfaces that there are.
 pub(super) fn findings(resources: &Resources, set: &PolicySet) -> Vec<Diagnostic> {
@@ -26,6 +28,9 @@ pub(super) fn findings(resources: &Resources, set: &PolicySet) -> Vec<Diagnostic
                 .entry((&used.selector, audience))
                 .or_insert_with(|| Seen::of(&used.selector, audience, &carriers, &mut evaluations));
             findings.extend(seen.finding(used, audience));
+            if findings.len() >= FLOOD {
+                return findings;
+            }
             if evaluations > EVALUATIONS_MAX {
                 let message = "the policy is too large to look at every selector";
                 let help = "selectors that match nothing are not all reported";

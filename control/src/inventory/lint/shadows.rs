@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Place};
 use crate::resolve::{Content, Resource, Resources};
 
 /// Most steps of the search through a whole set, well under a second's worth; beyond, the rest of the rules is not looked at.
-const WORK_MAX: u64 = 6_000_000;
+const WORK_MAX: u64 = 2_000_000;
 /// Most earlier rules that a finding points to.
 const EARLIER_SHOWN: usize = 3;
 
