@@ -7,9 +7,10 @@ use classifier::compile::{CompileError, Limits, compile};
 use classifier::decision::{Direction, Reason, RuleRef, Verdict};
 use classifier::image::{End, Image, Mismatch};
 use classifier::label::Labels;
-use classifier::packet::{Crossing, PacketKey, Side, Transport};
+use classifier::packet::{Crossing, PacketKey, Side, Transport, protocol};
 use classifier::resource::{
-    Action, Object, ObjectKind, Peer, Policy, PolicySet, PortRange, Rule, Tier, TierAction,
+    Action, NamedPort, Object, ObjectKind, Peer, Policy, PolicySet, PortRange, Rule, Service,
+    ServiceEndpoint, ServiceName, Tier, TierAction,
 };
 use classifier::selector::Selector;
 
@@ -164,4 +165,32 @@ fn what_is_too_large_is_refused_with_the_number() {
     assert!(matches!(classes[0], CompileError::TooMany { what: "identity classes", .. }));
     let bytes = refused(Limits { image_bytes: 100, ..Limits::default() });
     assert!(matches!(bytes[0], CompileError::TooMany { what: "bytes of image", .. }));
+}
+
+#[test]
+fn port_names_of_one_protocol_and_a_service_of_another_match_nothing() {
+    let mut set = PolicySet::new();
+    let mut client = network_set("client", "client", &["198.18.1.0/24"]);
+    client.ports = vec![NamedPort { name: "from".to_owned(), protocol: protocol::TCP, port: 1000 }];
+    set.objects = vec![client, network_set("dns", "server", &["198.18.2.0/24"])];
+    let name = ServiceName { namespace: "kube-system".to_owned(), name: "dns".to_owned() };
+    let (address, ports) = ("198.18.2.1".parse().unwrap(), vec![(protocol::UDP, 53)]);
+    let endpoints = vec![ServiceEndpoint { address, ports }];
+    set.services.push(Service { name: name.clone(), endpoints });
+    let mut rule = Rule::new(Action::Allow);
+    rule.source.named_ports = vec!["from".to_owned()];
+    rule.destination.service = Some(name);
+    set.policies.push(ingress_policy("dns", Tier::DEFAULT, vec![rule]));
+    let image = compile(&set, 1, &Limits::default()).unwrap();
+    for protocol in [protocol::TCP, protocol::UDP] {
+        let packet = PacketKey {
+            src: "198.18.1.1".parse().unwrap(),
+            dst: address,
+            protocol,
+            transport: Transport::Ports { src: 1000, dst: 53 },
+        };
+        let decision = image.view().classify(&packet, INWARD);
+        assert_eq!(decision.verdict(), Verdict::Deny, "{protocol}");
+        assert_eq!(decision, classifier::reference::evaluate(&set, &packet, INWARD));
+    }
 }
