@@ -13,8 +13,8 @@ use crate::selector::Selector;
 /// The match sets of a policy set, numbered in the order in which rules mention them first.
 #[derive(Debug)]
 pub(super) struct MatchSets<'a> {
-    selectors: HashMap<SelectorKey, u32>,
-    named_ports: HashMap<(SelectorKey, &'a [String], u8, u16), u32>,
+    selectors: HashMap<Filter<'a>, u32>,
+    named_ports: HashMap<(Filter<'a>, &'a [String], u8, u16), u32>,
     nets: HashMap<Vec<IpNet>, u32>,
     /// The ports that objects give a name, for each protocol.
     ports: BTreeMap<(&'a str, u8), BTreeSet<u16>>,
@@ -23,11 +23,8 @@ pub(super) struct MatchSets<'a> {
     pub(super) definitions: Vec<Definition<'a>>,
 }
 
-/// Canonical texts of the positive and the negative part.
-type SelectorKey = (Option<String>, Option<String>);
-
 /// An object is in when the first selector, if any, matches it and the second, if any, does not.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Filter<'a> {
     pub(super) positive: Option<&'a Selector>,
     pub(super) negative: Option<&'a Selector>,
@@ -66,10 +63,6 @@ impl<'a> Filter<'a> {
     pub(super) fn lets_in(&self, object: &Object) -> bool {
         self.positive.is_none_or(|selector| selector.matches(&object.labels))
             && !self.negative.is_some_and(|selector| selector.matches(&object.labels))
-    }
-
-    fn key(&self) -> SelectorKey {
-        (self.positive.map(ToString::to_string), self.negative.map(ToString::to_string))
     }
 }
 
@@ -113,7 +106,7 @@ impl<'a> MatchSets<'a> {
             return NONE;
         }
         let next = position(self.definitions.len());
-        let number = *self.selectors.entry(filter.key()).or_insert(next);
+        let number = *self.selectors.entry(filter).or_insert(next);
         if number == next {
             self.definitions.push(Definition::Objects(filter));
         }
@@ -147,7 +140,7 @@ impl<'a> MatchSets<'a> {
         let filter = Filter::of_named_ports(peer);
         let mut set_of = |port| {
             let next = position(self.definitions.len());
-            let key = (filter.key(), names, protocol, port);
+            let key = (filter, names, protocol, port);
             let number = *self.named_ports.entry(key).or_insert(next);
             if number == next {
                 self.definitions.push(Definition::NamedPort { filter, names, protocol, port });
