@@ -57,8 +57,8 @@ pub(super) fn check(rule: &Rule, direction: Direction, fields: &Fields<'_>, read
         None => Diagnostic::error("rule.http-unsupported", "requests cannot be told apart yet")
             .at(place, "ignoring it would allow more than the rule says")
             .help(
-                "remove it to allow all requests, or write `[http]` with `unsupported = \"warn\"` in \
-                 `ravelin.toml` to do so for every such rule",
+                "remove it to allow all requests, or have `ravelin.toml` say in `[http]` that `unsupported` is \
+                 `warn`, to do so for every such rule",
             ),
     };
     reader.report(finding);
