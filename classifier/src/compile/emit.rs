@@ -14,8 +14,8 @@ use super::text::RuleText;
 use crate::decision::Direction;
 use crate::image::ImageBytes;
 use crate::image::layout::{
-    CLASS_WORDS, FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, Head, INTERFACE_FORWARD,
-    INTERFACE_FORWARD_PENDING, INTERFACE_GOVERNED, INTERFACE_WORDS, NONE, Section, Tables,
+    CLASS_WORDS, FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, Head,
+    INTERFACE_GOVERNED, INTERFACE_WORDS, NONE, Section, Tables,
 };
 use crate::image::rule::{Extras, PortList, RULE_WORDS, RuleParts, RuleWords, direction_word};
 use crate::image::set_lists::{SetListRow, Sets, colours_of};
@@ -118,14 +118,9 @@ fn interfaces(
         let mut put = |word| words.next().map(|slot| *slot = word).unwrap_or_default();
         put(strings.intern(name));
         put(endpoint.as_ref().map_or(NONE, |endpoint| strings.intern(endpoint.name)));
-        let flag = |set: bool, bit: u32| if set { bit } else { 0 };
-        put(endpoint.as_ref().map_or(0, |endpoint| {
-            INTERFACE_GOVERNED
-                | flag(endpoint.enforced.has_forward, INTERFACE_FORWARD)
-                | flag(endpoint.pending.has_forward, INTERFACE_FORWARD_PENDING)
-        }));
+        put(endpoint.as_ref().map_or(0, |_| INTERFACE_GOVERNED));
         for plane in endpoint.iter().flat_map(|endpoint| [&endpoint.enforced, &endpoint.pending]) {
-            for (ranks, ends_pass) in plane.ranks.iter().zip(interface::ENDS_PASS) {
+            for (ranks, ends_pass) in plane.iter().zip(interface::ENDS_PASS) {
                 put(programs.intern(ranks, ends_pass));
             }
         }

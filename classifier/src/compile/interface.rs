@@ -22,17 +22,11 @@ pub(super) struct Endpoint<'a> {
     pub(super) pending: Programs,
 }
 
-/// Ranks of blocks for each place where an interface endpoint is asked.
-#[derive(Debug)]
-pub(super) struct Programs {
-    /// Whether any `applyOnForward` policy selects the endpoint, in whatever direction.
-    pub(super) has_forward: bool,
-    /// The end of a tier passes in the first, second and fifth: ingress untracked, preDNAT, forward and normal, egress
-    /// untracked, forward and normal.
-    pub(super) ranks: [Vec<u32>; 7],
-}
+/// Ranks of blocks for each place where an interface endpoint is asked: ingress untracked, preDNAT, forward and normal,
+/// egress untracked, forward and normal.
+pub(super) type Programs = [Vec<u32>; 7];
 
-/// At which positions of `Programs::ranks` the end of every tier passes.
+/// In which of the programs the end of every tier passes.
 pub(super) const ENDS_PASS: [bool; 7] = [true, true, false, false, true, false, false];
 
 /// The interfaces in the order of `PolicySet::ports`, and behind them all other ports. Adds the blocks of profiles.
@@ -80,41 +74,28 @@ fn governed<'a>(
         set.policies.iter().map(|policy| policy.selector.matches(&endpoint.labels)).collect();
     let [profile_ingress, profile_egress] =
         [Direction::Ingress, Direction::Egress].map(|d| profiles(set, order, endpoint, d));
-    let programs =
-        |plane| {
-            let ranks = |direction, hooks: &[Hook]| ranks(order, &selects, plane, direction, hooks);
-            let untracked: &[Hook] = if specific { &[Hook::Untracked] } else { &[] };
-            let normal = |direction, profiles: &[u32]| {
-                [&ranks(direction, &[Hook::Normal, Hook::Forward]), profiles].concat()
-            };
-            let (ingress, egress) = (Direction::Ingress, Direction::Egress);
-            let forward = |policy: &crate::resource::Policy| policy.hook == Hook::Forward;
-            let there = |at: usize| planes_of(order, set, at, plane);
-            Programs {
-                has_forward: set.policies.iter().enumerate().any(|(at, policy)| {
-                    forward(policy) && selects.get(at) == Some(&true) && there(at)
-                }),
-                ranks: [
-                    ranks(ingress, untracked),
-                    ranks(ingress, &[Hook::PreDnat]),
-                    ranks(ingress, &[Hook::Forward]),
-                    normal(ingress, &profile_ingress),
-                    ranks(egress, untracked),
-                    ranks(egress, &[Hook::Forward]),
-                    normal(egress, &profile_egress),
-                ],
-            }
+    let programs = |plane| {
+        let ranks = |direction, hooks: &[Hook]| ranks(order, &selects, plane, direction, hooks);
+        let untracked: &[Hook] = if specific { &[Hook::Untracked] } else { &[] };
+        let normal = |direction, profiles: &[u32]| {
+            [&ranks(direction, &[Hook::Normal, Hook::Forward]), profiles].concat()
         };
+        let (ingress, egress) = (Direction::Ingress, Direction::Egress);
+        [
+            ranks(ingress, untracked),
+            ranks(ingress, &[Hook::PreDnat]),
+            ranks(ingress, &[Hook::Forward]),
+            normal(ingress, &profile_ingress),
+            ranks(egress, untracked),
+            ranks(egress, &[Hook::Forward]),
+            normal(egress, &profile_egress),
+        ]
+    };
     Endpoint {
         name: &endpoint.name,
         enforced: programs(Plane::Enforced),
         pending: programs(Plane::Pending),
     }
-}
-
-/// Whether a policy is there in the evaluation, also one that applies to no direction.
-fn planes_of(order: &Order<'_>, set: &PolicySet, at: usize, plane: Plane) -> bool {
-    set.policies.get(at).is_some_and(|policy| order.planes_of(policy).has(plane))
 }
 
 fn ranks(

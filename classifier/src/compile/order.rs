@@ -17,7 +17,6 @@ pub(super) struct Order<'a> {
     pub(super) policy_tiers: Vec<u32>,
     /// Whether any policy is staged.
     pub(super) has_staged: bool,
-    replaced: HashSet<Key<'a>>,
 }
 
 /// One policy, or profile, in one direction.
@@ -100,7 +99,6 @@ impl<'a> Order<'a> {
             tier_denies: (0..names.len()).map(denies).chain([false]).collect(),
             policy_tiers: set.policies.iter().map(|policy| position(tier_of(policy))).collect(),
             has_staged: set.policies.iter().any(|policy| policy.staged.is_some()),
-            replaced,
         }
     }
 
@@ -125,11 +123,6 @@ impl<'a> Order<'a> {
             planes: Planes { enforced: true, pending: true },
         });
         rank
-    }
-
-    /// In which evaluations a policy is there.
-    pub(super) fn planes_of(&self, policy: &Policy) -> Planes {
-        planes(policy, &self.replaced)
     }
 
     pub(super) fn rule_count(&self) -> usize {

@@ -40,10 +40,6 @@ pub(crate) const CLASS_WORDS: usize = 6;
 pub(crate) const INTERFACE_WORDS: usize = 17;
 /// Interface flag: an endpoint governs the port.
 pub(crate) const INTERFACE_GOVERNED: u32 = 1;
-/// Interface flag: a policy about forwarded packets selects the endpoint.
-pub(crate) const INTERFACE_FORWARD: u32 = 2;
-/// Interface flag: the same for the pending evaluation.
-pub(crate) const INTERFACE_FORWARD_PENDING: u32 = 4;
 
 /// The tables of an image. "Str" is a position in `StringEnds`; ranges are half open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

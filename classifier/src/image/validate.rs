@@ -5,8 +5,8 @@
 
 use super::ImageError;
 use super::layout::{
-    CLASS_WORDS, FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, INTERFACE_FORWARD,
-    INTERFACE_FORWARD_PENDING, INTERFACE_GOVERNED, INTERFACE_WORDS, Layout, NONE, Section,
+    CLASS_WORDS, FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, FLAG_STAGED, INTERFACE_GOVERNED,
+    INTERFACE_WORDS, Layout, NONE, Section,
 };
 use super::rule::{Extras, RULE_WORDS, RuleWords};
 use super::set_lists::{SetListRow, Sets, colours_of};
@@ -278,12 +278,11 @@ impl Check<'_> {
     }
 
     fn interfaces(&self, counts: &Counts) -> Result<(), ImageError> {
-        const FLAGS: u32 = INTERFACE_GOVERNED | INTERFACE_FORWARD | INTERFACE_FORWARD_PENDING;
         let rows = self.table::<INTERFACE_WORDS>(Section::Interfaces);
         let fits = |[name, endpoint, flags, programs @ ..]: &[u32; INTERFACE_WORDS]| {
             below(*name, counts.strings)
                 && (*endpoint == NONE || below(*endpoint, counts.strings))
-                && flags & !FLAGS == 0
+                && flags & !INTERFACE_GOVERNED == 0
                 && programs.iter().all(|program| below(*program, counts.programs))
         };
         ensure(!rows.is_empty() && rows.iter().all(fits), Section::Interfaces, OUTSIDE)

@@ -177,7 +177,7 @@ impl<'a> Partitions<'a> {
             programs.push(of.pre_dnat);
         }
         let rest = if is_forwarded {
-            programs.extend(endpoint.has_forward.then_some(of.forward));
+            programs.push(of.forward);
             (Verdict::Allow, Reason::NoForwardPolicy)
         } else {
             programs.push(of.normal);

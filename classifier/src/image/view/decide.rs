@@ -2,10 +2,7 @@
 
 use super::{View, range};
 use crate::decision::{Checkpoint, Decision, Direction, Half, Reason, RuleRef, Verdict};
-use crate::image::layout::{
-    FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, INTERFACE_FORWARD, INTERFACE_FORWARD_PENDING,
-    INTERFACE_GOVERNED, NONE,
-};
+use crate::image::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, INTERFACE_GOVERNED, NONE};
 use crate::image::rule::{Candidate, RULE_WORDS, RuleWords};
 use crate::image::set_lists::Sets;
 use crate::image::trace::{Observer, Silent};
@@ -21,10 +18,9 @@ pub(crate) enum Plane {
     Pending,
 }
 
-/// What governs a port: whether policies about forwarded packets select it, and the programs of one plane.
+/// The programs of what governs a port, of one plane.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) has_forward: bool,
     pub(crate) ingress: EndpointPrograms,
     pub(crate) egress: EndpointPrograms,
 }
@@ -126,15 +122,14 @@ impl View<'_> {
             return None;
         }
         let (enforced, pending) = programs.split_at(7);
-        let (programs, forward) = match plane {
-            Plane::Enforced => (enforced, INTERFACE_FORWARD),
-            Plane::Pending => (pending, INTERFACE_FORWARD_PENDING),
+        let programs = match plane {
+            Plane::Enforced => enforced,
+            Plane::Pending => pending,
         };
         let programs: [u32; 7] = programs.try_into().ok()?;
         let [untracked_in, pre_dnat, forward_in, normal_in, untracked_out, forward_out, normal_out] =
             programs;
         Some(Endpoint {
-            has_forward: flags & forward != 0,
             ingress: EndpointPrograms {
                 untracked: untracked_in,
                 pre_dnat,
@@ -176,7 +171,7 @@ impl<O: Observer> Walk<'_, '_, O> {
             }
         }
         let (verdict, reason) = if forwarded {
-            let decided = endpoint.has_forward.then(|| self.program(programs.forward)).flatten();
+            let decided = self.program(programs.forward);
             decided.unwrap_or((Verdict::Allow, Reason::NoForwardPolicy))
         } else {
             self.program(programs.normal).unwrap_or((Verdict::Deny, Reason::NoProfile))
