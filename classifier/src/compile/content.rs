@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::order::{Block, Order, Plane};
+use super::order::{Block, Order};
 use super::position;
 use super::select::SelectorIndex;
 use super::set_lists::merge;
 use super::sets::{Definition, Filter, MatchSets};
 use crate::decision::Direction;
+use crate::image::Plane;
 use crate::label::Labels;
 use crate::resource::{Hook, NamedPort, Object, PolicySet};
 

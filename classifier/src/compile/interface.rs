@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::order::{Order, Plane};
+use super::order::Order;
 use crate::decision::Direction;
+use crate::image::Plane;
 use crate::resource::{GatewayPort, Hook, InterfaceEndpoint, InterfaceMatch, PolicySet, Profile};
 
 /// One port, or all that have no row of their own.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::position;
 use crate::decision::Direction;
+use crate::image::Plane;
 use crate::resource::{Hook, Policy, PolicyKind, PolicySet, Profile, Rule, TierAction};
 
 /// All blocks of policies in evaluation order; a block's position is its rank. Blocks of profiles stand behind them.
@@ -46,13 +47,6 @@ impl Planes {
             Plane::Pending => self.pending,
         }
     }
-}
-
-/// One of the two evaluations.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) enum Plane {
-    Enforced,
-    Pending,
 }
 
 impl<'a> Order<'a> {

@@ -4,9 +4,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::Place;
 use crate::files::{BEGIN_NS, ETHERNET, RAW, SLL, SLL2, Shape};
 use crate::frames::{ACK, SYN, SYN_ACK, echo, ethernet, ip, sll, sll2, tcp, udp};
+use crate::{POLICY, Place};
 
 const NOC: &str = "198.18.10.5:40000";
 const STRANGER: &str = "198.19.0.9:40000";
@@ -84,7 +84,7 @@ fn every_packet_gets_a_line_when_asked() {
 fn what_would_change_is_told_with_both_rules() {
     let place = Place::new();
     place.write("x.pcap", Shape::PCAP.file(ETHERNET, &story()));
-    place.write("new.toml", crate::POLICY.replace("198.18.10.0/24", "198.19.0.0/24"));
+    place.write("new.toml", POLICY.replace("198.18.10.0/24", "198.19.0.0/24"));
     let text = place.trace("--against new.toml");
     let expected = "
 would be denied with `new.toml`
@@ -121,7 +121,7 @@ selector = "role == 'server'"
 types = ["Ingress", "Egress"]
 ingress = [{ action = "Allow", protocol = "TCP" }]
 "#;
-    place.write("policy.toml", crate::POLICY.to_owned() + staged);
+    place.write("policy.toml", POLICY.to_owned() + staged);
     let text = place.trace("");
     let expected = "
 would be denied if what is staged were applied
@@ -222,6 +222,41 @@ fn a_reply_passes_by_state_and_an_unasked_one_does_not() {
     assert_eq!(ask(&[tcp(SSH, NOC, SYN_ACK)]), [1, 0], "the answer tells who opened");
     assert_eq!(ask(&[tcp(SSH, NOC, SYN)]), [0, 1]);
 }
+
+#[test]
+fn what_a_do_not_track_policy_denies_is_denied_to_known_flows_too() {
+    let place = Place::new();
+    place.write("ravelin.toml", SETTINGS).write("policy.toml", POLICY.to_owned() + BLOCKLIST);
+    let ask = |client: &str| {
+        let packets = [udp("198.18.70.9:7", client, 0), udp(client, "198.18.70.9:7", 0)];
+        place.write("x.pcap", Shape::PCAP.file(RAW, &packets));
+        let answer = place.json("--config ravelin.toml");
+        ["allowed", "denied"].map(|what| answer[what]["packets"].as_u64().unwrap())
+    };
+    assert_eq!(ask("198.19.0.9:53"), [2, 0], "the answer passes by state");
+    assert_eq!(ask("198.19.66.9:53"), [1, 1], "but not a flooder's");
+}
+
+const SETTINGS: &str = r#"
+gateway = { name = "gw" }
+ports = [{ interface = "left", side = "outside" }, { interface = "right", side = "inside" }]
+"#;
+
+const BLOCKLIST: &str = r#"
+[[hostEndpoints]]
+name = "gw-left"
+node = "gw"
+interfaceName = "left"
+labels = { port = "left" }
+
+[[globalNetworkPolicies]]
+name = "flooders"
+selector = "port == 'left'"
+doNotTrack = true
+applyOnForward = true
+types = ["Ingress"]
+ingress = [{ action = "Deny", source = { nets = ["198.19.66.0/24"] } }]
+"#;
 
 #[test]
 fn a_connection_recorded_from_its_middle_is_judged_and_said_to_be_a_guess() {

@@ -241,14 +241,7 @@ impl<O: Observer> Walk<'_, '_, O> {
         if let Some(words) = log.filter(|log| terminal.is_none_or(|end| *log < end)).and_then(at) {
             self.logged = self.logged.or(Some(RuleRef { rule: words.number(), ..place }));
         }
-        terminal.and_then(at).map_or(Step::Undecided, |words| match words.action() {
-            Action::Allow => {
-                Step::Decided(Verdict::Allow, RuleRef { rule: words.number(), ..place })
-            }
-            Action::Deny => Step::Decided(Verdict::Deny, RuleRef { rule: words.number(), ..place }),
-            Action::Pass => Step::Passed,
-            Action::Log => Step::Undecided,
-        })
+        terminal.and_then(at).map_or(Step::Undecided, |words| Step::of(words, place))
     }
 
     /// Of an indexed block the first row that matches and ends it, and the first that matches and logs.
@@ -300,15 +293,10 @@ impl<O: Observer> Walk<'_, '_, O> {
         if mismatch.is_some() {
             return Step::Undecided;
         }
-        match words.action() {
-            Action::Allow => Step::Decided(Verdict::Allow, rule),
-            Action::Deny => Step::Decided(Verdict::Deny, rule),
-            Action::Pass => Step::Passed,
-            Action::Log => {
-                self.logged = self.logged.or(Some(rule));
-                Step::Undecided
-            }
+        if words.action() == Action::Log {
+            self.logged = self.logged.or(Some(rule));
         }
+        Step::of(words, place)
     }
 }
 
@@ -327,6 +315,19 @@ enum Step {
     Passed,
     /// None did either.
     Undecided,
+}
+
+impl Step {
+    /// Where a row that matches leaves them; `place` is its policy and direction.
+    fn of(words: RuleWords, place: RuleRef) -> Self {
+        let rule = RuleRef { rule: words.number(), ..place };
+        match words.action() {
+            Action::Allow => Self::Decided(Verdict::Allow, rule),
+            Action::Deny => Self::Decided(Verdict::Deny, rule),
+            Action::Pass => Self::Passed,
+            Action::Log => Self::Undecided,
+        }
+    }
 }
 
 impl View<'_> {

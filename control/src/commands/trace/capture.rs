@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 
 use classifier::decision::Decision;
 use classifier::image::{Image, View};
-use classifier::packet::PacketKey;
-use classifier::space::Outcome;
+use classifier::packet::{PacketKey, Side};
 use ipnet::IpNet;
 
 use self::flows::{Belongs, End, FlowKey, Flows, Opening, opening};
@@ -94,6 +93,15 @@ impl<'a> Judge<'a> {
     fn decision(&self, packet: &PacketKey, ends: Ends) -> Decision {
         self.view.classify(packet, self.ports.crossing(ends))
     }
+
+    fn asks_untracked(&self) -> bool {
+        let entry = |side| self.ports.crossing(Ends::across(side)).from;
+        [Side::Inside, Side::Outside].into_iter().any(|side| self.view.asks_untracked(entry(side)))
+    }
+
+    fn is_untracked(&self, packet: &PacketKey, ends: Ends) -> bool {
+        self.view.classify_untracked(packet, self.ports.crossing(ends).from).is_some()
+    }
 }
 
 /// The policies that judge: the one that was asked, and the one it is compared with.
@@ -101,19 +109,29 @@ impl<'a> Judge<'a> {
 struct Judges<'a> {
     now: Judge<'a>,
     against: Option<Judge<'a>>,
+    /// Whether one of them has a `doNotTrack` policy for a port.
+    ask_untracked: bool,
 }
 
-impl Judges<'_> {
-    /// The answers, and whether one of them leaves no state behind.
-    fn judge(&self, packet: &PacketKey, ends: Ends) -> (Verdicts, bool) {
+impl<'a> Judges<'a> {
+    fn of(now: &Judge<'a>, against: Option<&Judge<'a>>) -> Self {
+        let ask_untracked = now.asks_untracked() || against.is_some_and(Judge::asks_untracked);
+        Self { now: *now, against: against.copied(), ask_untracked }
+    }
+
+    /// Whether a `doNotTrack` policy of one of them decides: then no flow plays a part, as in the data plane.
+    fn is_untracked(&self, packet: &PacketKey, ends: Ends) -> bool {
+        self.now.is_untracked(packet, ends)
+            || self.against.is_some_and(|judge| judge.is_untracked(packet, ends))
+    }
+
+    fn judge(&self, packet: &PacketKey, ends: Ends) -> Verdicts {
         let Judge { view, ports } = self.now;
         let now = self.now.decision(packet, ends);
         let pending =
             view.has_pending().then(|| view.classify_pending(packet, ports.crossing(ends)).into());
-        let against = self.against.map(|judge| judge.decision(packet, ends));
-        let untracked = now.untracked || against.is_some_and(|decision| decision.untracked);
-        let against = against.map(Outcome::from);
-        (Verdicts { now: now.into(), pending, against }, untracked)
+        let against = self.against.map(|judge| judge.decision(packet, ends).into());
+        Verdicts { now: now.into(), pending, against }
     }
 }
 
@@ -136,10 +154,8 @@ pub(super) fn run(
         },
         None => None,
     };
-    let judges = Judges {
-        now: Judge::of(&image, settings),
-        against: other.as_ref().map(|other| Judge::of(&other.image, settings)),
-    };
+    let against = other.as_ref().map(|other| Judge::of(&other.image, settings));
+    let judges = Judges::of(&Judge::of(&image, settings), against.as_ref());
     let sides = match &arguments.packet.in_port {
         Some(port) => match packet::side(port, settings) {
             Ok(side) => Sides::All(side),
@@ -272,6 +288,12 @@ impl Replay<'_> {
     }
 
     fn fate(&mut self, packet: &Packet, recorded: &Recorded<'_>) -> Fate {
+        if self.judges.ask_untracked
+            && let Some(ends) = self.sides.ends(&packet.key)
+            && self.judges.is_untracked(&packet.key, ends)
+        {
+            return self.alone(packet, recorded, ends);
+        }
         let now_ns = recorded.time_ns.unwrap_or_default();
         let belongs = self.flows.find(packet, self.sides.of_all(), now_ns);
         if let Belongs::To { slot, opened_by } = belongs {
@@ -282,12 +304,15 @@ impl Replay<'_> {
             self.tally.stayed(self.sides.is_inside(packet.key.src));
             return Fate::Stays;
         };
-        let (verdicts, untracked) = self.judges.judge(&packet.key, ends);
-        if let Belongs::ToNone(key, sender) = belongs
-            && !untracked
-        {
+        if let Belongs::ToNone(key, sender) = belongs {
             return self.begin(packet, recorded, ends, (key, sender));
         }
+        self.alone(packet, recorded, ends)
+    }
+
+    /// A packet that is judged by itself.
+    fn alone(&mut self, packet: &Packet, recorded: &Recorded<'_>, ends: Ends) -> Fate {
+        let verdicts = self.judges.judge(&packet.key, ends);
         let slot = self.tally.alone(verdicts, (packet.key, ends), recorded);
         self.judged(slot, None)
     }
@@ -303,7 +328,7 @@ impl Replay<'_> {
         let now_ns = recorded.time_ns.unwrap_or_default();
         let Opening { key: opened, turned, known } = opening(packet);
         let (ends, opener) = if turned { (ends.turned(), sender.other()) } else { (ends, sender) };
-        let (verdicts, _) = self.judges.judge(&opened, ends);
+        let verdicts = self.judges.judge(&opened, ends);
         if !self.flows.has_room(&key, now_ns) {
             self.tally.not_remembered += 1;
             let slot = self.tally.alone(verdicts, (opened, ends), recorded);

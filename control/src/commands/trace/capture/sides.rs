@@ -50,7 +50,7 @@ impl Sides<'_> {
         match self {
             Self::All(side) => *side == Side::Inside,
             Self::Inside(nets) => nets.iter().any(|net| net.contains(&address)),
-            Self::Protected(Judges { now, against }) => {
+            Self::Protected(Judges { now, against, .. }) => {
                 let mut judges = [Some(now), against.as_ref()].into_iter().flatten();
                 judges.any(|judge| is_protected(&judge.view, address))
             }
