@@ -83,14 +83,16 @@ fn walk_extensions(first: u8, payload: Rest<'_>) -> Result<(u8, Rest<'_>), Unjud
             protocol => return Ok((protocol, rest)),
         };
         let [following, units, _, segments_left] = *rest.array()?;
-        if next == ROUTING && segments_left != 0 {
-            return Err(Unjudged::SourceRoute);
-        }
         // RFC 4302 section 2.2 counts in words of four bytes, less two; RFC 8200 in eight, less one.
         let length =
             if unit == 4 { (usize::from(units) + 2) * 4 } else { (usize::from(units) + 1) * 8 };
-        if length % 8 != 0 || length < 8 {
+        // An authentication header is never shorter than its fixed part, twelve bytes (RFC 4302 section 2).
+        let least = if unit == 4 { 12 } else { 8 };
+        if length % 8 != 0 || length < least || length > rest.length {
             return Err(Unjudged::Malformed);
+        }
+        if next == ROUTING && segments_left != 0 {
+            return Err(Unjudged::SourceRoute);
         }
         (next, rest) = (following, rest.without(length)?);
     }
