@@ -4,7 +4,7 @@
 mod pieces;
 mod rows;
 
-use self::pieces::{DirectIndex, TreeIndex};
+pub use self::pieces::{DirectIndex, TreeIndex};
 use self::rows::RowIndex;
 use super::rule::{RULE_WORDS, RuleTables};
 

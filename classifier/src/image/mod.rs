@@ -15,6 +15,7 @@ use std::fmt;
 
 pub use self::bytes::ImageBytes;
 use self::index::Index;
+pub use self::index::{DirectIndex, TreeIndex};
 pub use self::layout::FORMAT_VERSION;
 use self::layout::Layout;
 pub use self::rule::Mismatch;

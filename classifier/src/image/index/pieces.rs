@@ -5,7 +5,7 @@ const NODE: usize = 16;
 
 /// A direct index over IPv4: the leading bits of an address say between which pieces to search.
 #[derive(Clone, Debug)]
-pub(crate) struct DirectIndex {
+pub struct DirectIndex {
     /// How many trailing bits the index does not look at.
     shift: u32,
     /// For each value of the leading bits the piece that its first address lies in, and the last piece behind them.
@@ -14,7 +14,8 @@ pub(crate) struct DirectIndex {
 
 impl DirectIndex {
     /// Of pieces that begin at `starts`, ascending from 0.
-    pub(crate) fn of(starts: &[u32]) -> Self {
+    #[must_use]
+    pub fn of(starts: &[u32]) -> Self {
         // As many entries as pieces, within what a cache holds.
         let bits = starts.len().max(1).ilog2().clamp(4, 18);
         let shift = u32::BITS - bits;
@@ -33,26 +34,36 @@ impl DirectIndex {
 
     /// The last piece that begins at or below the address.
     #[inline]
-    pub(crate) fn piece(&self, starts: &[u32], address: u32) -> usize {
+    #[must_use]
+    pub fn piece(&self, starts: &[u32], address: u32) -> usize {
         let bucket = (address >> self.shift) as usize;
         let Some([low, high]) = self.first.get(bucket..bucket + 2) else { return usize::MAX };
         let (low, high) = (*low as usize, *high as usize);
         let between = starts.get(low + 1..=high).unwrap_or_default();
         low + between.partition_point(|start| *start <= address)
     }
+
+    /// The piece of each address, as `piece` says; of a batch at once.
+    #[inline]
+    pub fn pieces(&self, starts: &[u32], addresses: &[u32], pieces: &mut [u32]) {
+        for (address, piece) in addresses.iter().zip(pieces) {
+            *piece = position(self.piece(starts, *address));
+        }
+    }
 }
 
 /// A search tree over IPv6, whose prefixes crowd under few leading bits: level by level every sixteenth key of the one
 /// below.
 #[derive(Clone, Debug)]
-pub(crate) struct TreeIndex {
+pub struct TreeIndex {
     /// The coarsest level last.
     levels: Vec<Vec<[u64; 2]>>,
 }
 
 impl TreeIndex {
     /// Of pieces that begin at `starts`, ascending from 0.
-    pub(crate) fn of(starts: &[[u64; 2]]) -> Self {
+    #[must_use]
+    pub fn of(starts: &[[u64; 2]]) -> Self {
         let mut levels: Vec<Vec<[u64; 2]>> = Vec::new();
         loop {
             let below = levels.last().map_or(starts, Vec::as_slice);
@@ -66,13 +77,22 @@ impl TreeIndex {
 
     /// The last piece that begins at or below the address.
     #[inline]
-    pub(crate) fn piece(&self, starts: &[[u64; 2]], address: [u64; 2]) -> usize {
+    #[must_use]
+    pub fn piece(&self, starts: &[[u64; 2]], address: [u64; 2]) -> usize {
         let levels = self.levels.iter().rev().map(Vec::as_slice);
         levels.chain([starts]).fold(0, |at, level| {
             let begin = at * NODE;
             let node = level.get(begin..level.len().min(begin + NODE)).unwrap_or_default();
             (begin + node.partition_point(|start| *start <= address)).saturating_sub(1)
         })
+    }
+
+    /// The piece of each address, as `piece` says; of a batch at once.
+    #[inline]
+    pub fn pieces(&self, starts: &[[u64; 2]], addresses: &[[u64; 2]], pieces: &mut [u32]) {
+        for (address, piece) in addresses.iter().zip(pieces) {
+            *piece = position(self.piece(starts, *address));
+        }
     }
 }
 
@@ -100,6 +120,34 @@ mod tests {
         starts.sort_unstable();
         starts.dedup();
         starts
+    }
+
+    #[test]
+    fn batches_find_the_pieces_that_single_searches_find() {
+        let mut rng = Rng::with_seed(4);
+        for count in [0, 1, 2, 16, 17, 256, 257, 4_000, 70_000] {
+            let starts = starts(&mut rng, count);
+            let v4: Vec<u32> = starts.iter().map(|at| u32::try_from(*at).unwrap()).collect();
+            let v6: Vec<[u64; 2]> = starts.iter().map(|at| [at >> 16, at << 48]).collect();
+            let (direct, tree) = (DirectIndex::of(&v4), TreeIndex::of(&v6));
+            for length in [0, 1, 2, 3, 31, 32, 33, 63, 64] {
+                let near = |rng: &mut Rng| v4[rng.usize(..v4.len())].wrapping_sub(rng.u32(..3));
+                let addresses: Vec<u32> = (0..length)
+                    .map(|_| if rng.bool() { near(&mut rng) } else { rng.u32(..) })
+                    .collect();
+                let wide: Vec<[u64; 2]> = addresses
+                    .iter()
+                    .map(|at| [u64::from(*at) >> 16, u64::from(*at) << 48])
+                    .collect();
+                let single = |at: &u32| u32::try_from(direct.piece(&v4, *at)).unwrap();
+                let expected: Vec<u32> = addresses.iter().map(single).collect();
+                let (mut of_v4, mut of_v6) = (vec![7; length], vec![7; length]);
+                direct.pieces(&v4, &addresses, &mut of_v4);
+                tree.pieces(&v6, &wide, &mut of_v6);
+                assert_eq!(of_v4, expected);
+                assert_eq!(of_v6, expected);
+            }
+        }
     }
 
     #[test]
