@@ -5,8 +5,10 @@ mod pieces;
 mod rows;
 
 pub use self::pieces::{DirectIndex, TreeIndex};
-use self::rows::RowIndex;
-use super::rule::{RULE_WORDS, RuleTables};
+pub(crate) use self::rows::RowIndex;
+use super::layout::{Layout, Section};
+use super::rows::Rows;
+use super::rule::RuleTables;
 
 /// Everything that is worked out when an image is loaded.
 #[derive(Clone, Debug)]
@@ -17,18 +19,18 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Of the tables of an image: first addresses of the pieces, blocks, rows of rules and what they point to.
-    pub(super) fn of(
-        v4_starts: &[u32],
-        v6_starts: &[[u64; 2]],
-        blocks: &[[u32; 4]],
-        rules: &[[u32; RULE_WORDS]],
-        tables: RuleTables<'_>,
-    ) -> Self {
+    /// Of the tables of an image.
+    pub(super) fn of(bytes: &[u8], layout: &Layout) -> Self {
+        let words = |section| Rows::from(layout.table::<u32>(bytes, section));
+        let tables = RuleTables {
+            port_ranges: words(Section::PortRanges),
+            extras: Rows::from(layout.table(bytes, Section::Extras)),
+        };
+        let rules = Rows::from(layout.table(bytes, Section::Rules));
         Self {
-            v4: DirectIndex::of(v4_starts),
-            v6: TreeIndex::of(v6_starts),
-            rows: RowIndex::of(blocks, rules, tables),
+            v4: DirectIndex::of(layout.table(bytes, Section::V4Starts)),
+            v6: TreeIndex::of(layout.table(bytes, Section::V6Starts)),
+            rows: RowIndex::of(layout.table(bytes, Section::Blocks), rules, tables),
         }
     }
 }

@@ -13,8 +13,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::{ImageBytes, ImageError};
 
 /// Version of the layout and of the meaning of every table. Any change to either raises it.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 pub(crate) const MAGIC: [u8; 8] = *b"RAVELIN\n";
+/// How a patch begins.
+const PATCH_MAGIC: [u8; 8] = *b"RAVELIN+";
 const BYTE_ORDER_MARK: u32 = 0x0102_0304;
 
 const VERSION_AT: usize = 8;
@@ -97,10 +99,14 @@ pub(crate) enum Section {
     StringEnds,
     /// UTF-8.
     Text,
+    /// In a patch, u32 for each row of `Blocks`: the number of the block that it takes the place of, ascending.
+    BlockNumbers,
+    /// In a patch: the identity of the image that it belongs to.
+    PatchOf,
 }
 
 impl Section {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::V4Starts,
         Self::V4Classes,
         Self::V4Names,
@@ -125,6 +131,8 @@ impl Section {
         Self::Labels,
         Self::StringEnds,
         Self::Text,
+        Self::BlockNumbers,
+        Self::PatchOf,
     ];
 }
 
@@ -154,11 +162,15 @@ impl Tables {
 
     /// Lays the tables out as one image.
     pub(crate) fn assemble(&self, head: Head) -> ImageBytes {
+        self.assemble_as(MAGIC, head)
+    }
+
+    fn assemble_as(&self, magic: [u8; 8], head: Head) -> ImageBytes {
         let total: usize = HEADER_BYTES
             + self.parts.iter().map(|part| part.len().next_multiple_of(8)).sum::<usize>();
         let mut image = ImageBytes::zeroed(total);
         let bytes = image.as_mut_bytes();
-        write(bytes, 0, &MAGIC);
+        write(bytes, 0, &magic);
         write(bytes, VERSION_AT, &FORMAT_VERSION.to_le_bytes());
         write(bytes, ORDER_AT, &BYTE_ORDER_MARK.to_ne_bytes());
         write(bytes, TOTAL_AT, &(total as u64).to_le_bytes());
@@ -182,6 +194,7 @@ impl Tables {
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) head: Head,
+    checksum: u32,
     ranges: [(usize, usize); Section::ALL.len()],
 }
 
@@ -189,8 +202,17 @@ impl Layout {
     /// Reads and checks the header: magic, version, length, checksum, and that the sections follow one another without
     /// gap or overlap up to the end.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, ImageError> {
+        Self::read_as(MAGIC, bytes)
+    }
+
+    /// The same for a patch.
+    pub(crate) fn read_patch(bytes: &[u8]) -> Result<Self, ImageError> {
+        Self::read_as(PATCH_MAGIC, bytes)
+    }
+
+    fn read_as(magic: [u8; 8], bytes: &[u8]) -> Result<Self, ImageError> {
         let length = bytes.len();
-        if bytes.get(..8) != Some(&MAGIC) {
+        if bytes.get(..8) != Some(&magic) {
             return Err(ImageError::NotAnImage { length });
         }
         let version = u32_at(bytes, VERSION_AT)
@@ -203,7 +225,8 @@ impl Layout {
         if total != length as u64 || length < HEADER_BYTES {
             return Err(ImageError::Truncated { length, expected: total });
         }
-        if u32_at(bytes, CHECKSUM_AT) != Some(checksum(bytes)) {
+        let checksum = checksum(bytes);
+        if u32_at(bytes, CHECKSUM_AT) != Some(checksum) {
             return Err(ImageError::Checksum);
         }
         if bytes.get(ORDER_AT..ORDER_AT + 4) != Some(&BYTE_ORDER_MARK.to_ne_bytes()) {
@@ -214,7 +237,13 @@ impl Layout {
             flags: u32_at(bytes, FLAGS_AT).unwrap_or_default(),
             match_sets: u32_at(bytes, SETS_AT).unwrap_or_default(),
         };
-        Ok(Self { head, ranges: section_ranges(bytes)? })
+        Ok(Self { head, checksum, ranges: section_ranges(bytes)? })
+    }
+
+    /// What tells this image from every other: its generation (low, high) and its checksum.
+    pub(crate) fn identity(&self) -> [u32; 3] {
+        let half = |part: u64| (part & 0xffff_ffff) as u32;
+        [half(self.head.generation), half(self.head.generation >> 32), self.checksum]
     }
 
     /// The values of a section. Empty when the bytes do not divide into values, which `validate` refuses.
@@ -255,7 +284,7 @@ fn section_ranges(bytes: &[u8]) -> Result<[(usize, usize); Section::ALL.len()], 
     if expected == bytes.len() {
         Ok(ranges)
     } else {
-        Err(ImageError::Table { table: "Text".to_owned(), why: "is not the end of the image" })
+        Err(ImageError::Table { table: "PatchOf".to_owned(), why: "is not the end of the image" })
     }
 }
 
@@ -272,6 +301,11 @@ pub(crate) fn checksum(bytes: &[u8]) -> u32 {
 pub(crate) fn content(bytes: &[u8]) -> [&[u8]; 3] {
     let part = |from: usize, to: usize| bytes.get(from..to.min(bytes.len())).unwrap_or_default();
     [part(0, GENERATION_AT), part(FLAGS_AT, CHECKSUM_AT), part(CHECKSUM_AT + 4, bytes.len())]
+}
+
+/// A table position. Tables are bounded by the compiler's limits, far below four billion rows.
+pub(crate) fn position(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(NONE)
 }
 
 fn write(bytes: &mut [u8], at: usize, part: &[u8]) {

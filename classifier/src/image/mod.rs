@@ -5,6 +5,8 @@
 mod bytes;
 mod index;
 pub(crate) mod layout;
+mod patch;
+mod rows;
 pub(crate) mod rule;
 pub(crate) mod set_lists;
 mod trace;
@@ -12,23 +14,46 @@ mod validate;
 mod view;
 
 use std::fmt;
+use std::sync::Arc;
+
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 pub use self::bytes::ImageBytes;
 use self::index::Index;
 pub use self::index::{DirectIndex, TreeIndex};
 pub use self::layout::FORMAT_VERSION;
-use self::layout::Layout;
+use self::layout::{Layout, Section};
+use self::patch::Patch;
 pub use self::rule::Mismatch;
 pub use self::trace::{End, Trace, TraceHalf, TracePolicy, TraceRule, TraceTier};
 pub(crate) use self::view::{ClassTier, Plane, halves};
 pub use self::view::{ObjectInfo, ResourceName, RuleInfo, Sizes, View};
 
-/// A policy image that was checked in full: nothing in it points outside of itself.
+/// A policy image that was checked in full: nothing in it points outside of itself. Clones share the tables.
+///
+/// It is one block of bytes, or that and a patch: a small change made to it since.
 #[derive(Clone, Debug)]
 pub struct Image {
+    base: Arc<Base>,
+    patch: Option<Arc<Patch>>,
+}
+
+/// The block of bytes.
+#[derive(Debug)]
+struct Base {
     bytes: ImageBytes,
     layout: Layout,
     index: Index,
+}
+
+impl Base {
+    fn table<T: FromBytes + Immutable + KnownLayout>(&self, section: Section) -> &[T] {
+        self.layout.table(self.bytes.as_bytes(), section)
+    }
+
+    fn part(&self, section: Section) -> &[u8] {
+        self.layout.part(self.bytes.as_bytes(), section)
+    }
 }
 
 impl Image {
@@ -38,33 +63,62 @@ impl Image {
     /// When it is not an image, not whole, of another version, damaged, or inconsistent. Never panics, whatever the bytes.
     pub fn load(bytes: ImageBytes) -> Result<Self, ImageError> {
         let layout = Layout::read(bytes.as_bytes())?;
-        validate::validate(bytes.as_bytes(), &layout)?;
-        let index = View::index(bytes.as_bytes(), &layout);
-        Ok(Self { bytes, layout, index })
+        validate::validate(bytes.as_bytes(), &layout, None)?;
+        let index = Index::of(bytes.as_bytes(), &layout);
+        Ok(Self { base: Arc::new(Base { bytes, layout, index }), patch: None })
+    }
+
+    /// The image with another patch: checks that in time linear in its own size. A patch that it had is replaced.
+    ///
+    /// # Errors
+    /// When the bytes are not a patch, or not one of this image, not whole, damaged, or inconsistent with it.
+    pub fn with_patch(&self, bytes: ImageBytes) -> Result<Self, ImageError> {
+        let patch = Patch::load(bytes, &self.base)?;
+        Ok(Self { base: Arc::clone(&self.base), patch: Some(Arc::new(patch)) })
     }
 
     /// The number of this publication.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.layout.head.generation
+        self.patch.as_ref().map_or(&self.base.layout, |patch| &patch.layout).head.generation
     }
 
-    /// The image as it is stored and handed over.
+    /// The generation of the image without its patch.
+    #[must_use]
+    pub fn base_generation(&self) -> u64 {
+        self.base.layout.head.generation
+    }
+
+    /// The image without its patch, as it is stored and handed over.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.as_bytes()
+        self.base.bytes.as_bytes()
+    }
+
+    /// The patch, as it is stored and handed over.
+    #[must_use]
+    pub fn patch_bytes(&self) -> Option<&[u8]> {
+        self.patch.as_ref().map(|patch| patch.bytes.as_bytes())
+    }
+
+    /// Whether both are the same image, whatever their patches.
+    #[must_use]
+    pub fn same_base(&self, other: &Self) -> bool {
+        self.base.layout.identity() == other.base.layout.identity()
     }
 
     /// Whether the two decide alike because they hold the same tables; their generations may differ.
     #[must_use]
     pub fn same_policy(&self, other: &Self) -> bool {
-        layout::content(self.bytes()) == layout::content(other.bytes())
+        let patches = [self, other].map(|image| image.patch_bytes().map(layout::content));
+        let [own, others] = patches;
+        own == others && layout::content(self.bytes()) == layout::content(other.bytes())
     }
 
     /// The tables, ready to be asked. Cheap: take one for each batch.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View::new(self.bytes(), &self.layout, &self.index)
+        View::new(&self.base, self.patch.as_deref())
     }
 }
 
@@ -92,6 +146,8 @@ pub enum ImageError {
     Checksum,
     /// It was written on a machine with another byte order.
     ByteOrder,
+    /// It is a patch of another image.
+    OtherBase,
     /// A table is inconsistent.
     Table {
         /// The table's name in the layout.
@@ -117,6 +173,7 @@ impl fmt::Display for ImageError {
             Self::ByteOrder => {
                 f.write_str("the policy image was written on a machine with another byte order")
             }
+            Self::OtherBase => f.write_str("the change belongs to another policy image"),
             Self::Table { table, why } => {
                 write!(f, "the policy image is inconsistent: table {table} {why}")
             }

@@ -1,6 +1,7 @@
 //! One rule in an image: sixteen words, one cache line.
 
 use super::layout::NONE;
+use super::rows::Rows;
 use super::set_lists::Sets;
 use crate::decision::Direction;
 use crate::packet::{IpVersion, PacketKey, Transport};
@@ -70,8 +71,8 @@ pub(crate) type Extras = [u32; 4];
 /// The tables that rows of rules point into.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RuleTables<'a> {
-    pub(crate) port_ranges: &'a [u32],
-    pub(crate) extras: &'a [Extras],
+    pub(crate) port_ranges: Rows<'a, u32>,
+    pub(crate) extras: Rows<'a, Extras>,
 }
 
 /// A range in `Section::PortRanges`.
@@ -215,7 +216,7 @@ impl RuleWords {
         match self.extra() {
             NONE => [NONE; 4],
             // A position outside of the table asks for a set that nothing belongs to.
-            extra => tables.extras.get(extra as usize).copied().unwrap_or([NONE - 1; 4]),
+            extra => tables.extras.get(extra).copied().unwrap_or([NONE - 1; 4]),
         }
     }
 
@@ -315,8 +316,7 @@ impl RuleWords {
         let Some(protocol) = protocol else { return Vec::new() };
         let protocol = u32::from(protocol) << 16;
         let end = ports.first.saturating_add(ports.count.into());
-        let ranges = tables.port_ranges.get(ports.first as usize..end as usize);
-        let ranges = ranges.unwrap_or_default().iter();
+        let ranges = tables.port_ranges.range([ports.first, end]).iter();
         ranges.map(|range| (protocol | range >> 16, protocol | range & 0xffff)).collect()
     }
 
@@ -385,7 +385,7 @@ impl RuleWords {
         None
     }
 
-    fn port_mismatch(&self, packet: &PacketKey, ranges: &[u32]) -> Option<Mismatch> {
+    fn port_mismatch(&self, packet: &PacketKey, ranges: Rows<'_, u32>) -> Option<Mismatch> {
         if self.0[13] == 0 && self.0[14] == 0 {
             return None;
         }
@@ -437,7 +437,12 @@ fn icmp_is(packet: &PacketKey, kind: u8, code: Option<u8>) -> bool {
 }
 
 /// A rule about ports is only about packets that have them.
-fn ports_match(port: Option<u16>, wanted: PortList, unwanted: PortList, ranges: &[u32]) -> bool {
+fn ports_match(
+    port: Option<u16>,
+    wanted: PortList,
+    unwanted: PortList,
+    ranges: Rows<'_, u32>,
+) -> bool {
     if wanted.count == 0 && unwanted.count == 0 {
         return true;
     }
@@ -445,9 +450,8 @@ fn ports_match(port: Option<u16>, wanted: PortList, unwanted: PortList, ranges: 
     (wanted.count == 0 || in_ranges(port, wanted, ranges)) && !in_ranges(port, unwanted, ranges)
 }
 
-fn in_ranges(port: u16, list: PortList, ranges: &[u32]) -> bool {
-    let first = list.first as usize;
-    let part = ranges.get(first..first + usize::from(list.count)).unwrap_or_default();
+fn in_ranges(port: u16, list: PortList, ranges: Rows<'_, u32>) -> bool {
+    let part = ranges.range([list.first, list.first.saturating_add(list.count.into())]);
     let port = u32::from(port);
     part.iter().any(|range| range >> 16 <= port && port <= range & 0xffff)
 }

@@ -2,14 +2,21 @@
 
 mod classes;
 mod decide;
+mod pieces;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 pub(crate) use self::classes::ClassTier;
 pub(crate) use self::decide::Plane;
-use super::index::Index;
-use super::layout::{CLASS_WORDS, FLAG_STAGED, INTERFACE_WORDS, Layout, NONE, Section};
+pub(crate) use self::pieces::{PatchView, Pieces};
+use super::Base;
+use super::index::{Index, RowIndex};
+use super::layout::{CLASS_WORDS, FLAG_STAGED, INTERFACE_WORDS, NONE, Section, position};
+use super::patch::Patch;
+use super::rows::Rows;
 use super::rule::{RULE_WORDS, RuleTables, RuleWords, direction_word};
 use super::set_lists::{SetListRow, Sets};
 use super::trace::Silent;
@@ -21,30 +28,27 @@ use crate::resource::{Action, ObjectKind};
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     flags: u32,
-    v4_starts: &'a [u32],
-    v4_classes: &'a [u32],
-    v4_names: &'a [u32],
-    v6_starts: &'a [[u64; 2]],
-    v6_classes: &'a [u32],
-    v6_names: &'a [u32],
-    classes: &'a [[u32; CLASS_WORDS]],
-    set_lists: &'a [SetListRow],
-    listed_sets: &'a [u32],
-    programs: &'a [[u32; 2]],
-    segments: &'a [[u32; 4]],
-    steps: &'a [u32],
+    v4: Pieces<'a, u32>,
+    v6: Pieces<'a, [u64; 2]>,
+    classes: Rows<'a, [u32; CLASS_WORDS]>,
+    set_lists: Rows<'a, SetListRow>,
+    listed_sets: Rows<'a, u32>,
+    programs: Rows<'a, [u32; 2]>,
+    segments: Rows<'a, [u32; 4]>,
+    steps: Rows<'a, u32>,
     blocks: &'a [[u32; 4]],
-    rules: &'a [[u32; RULE_WORDS]],
-    rule_texts: &'a [u32],
+    rules: Rows<'a, [u32; RULE_WORDS]>,
+    rule_texts: Rows<'a, u32>,
     rule_tables: RuleTables<'a>,
     index: &'a Index,
+    patch: Option<PatchView<'a>>,
     tiers: &'a [u32],
     policies: &'a [[u32; 6]],
     interfaces: &'a [[u32; INTERFACE_WORDS]],
-    objects: &'a [[u32; 5]],
-    labels: &'a [[u32; 2]],
-    string_ends: &'a [u32],
-    text: &'a [u8],
+    objects: Rows<'a, [u32; 5]>,
+    labels: Rows<'a, [u32; 2]>,
+    string_ends: Rows<'a, u32>,
+    text: [&'a [u8]; 2],
 }
 
 /// A rule, with names.
@@ -124,45 +128,43 @@ impl<'a> ObjectInfo<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(bytes: &'a [u8], layout: &Layout, index: &'a Index) -> Self {
+    pub(super) fn new(base: &'a Base, patch: Option<&'a Patch>) -> Self {
+        let tables = Parts { base, patch };
         Self {
-            index,
-            flags: layout.head.flags,
-            v4_starts: layout.table(bytes, Section::V4Starts),
-            v4_classes: layout.table(bytes, Section::V4Classes),
-            v4_names: layout.table(bytes, Section::V4Names),
-            v6_starts: layout.table(bytes, Section::V6Starts),
-            v6_classes: layout.table(bytes, Section::V6Classes),
-            v6_names: layout.table(bytes, Section::V6Names),
-            classes: layout.table(bytes, Section::Classes),
-            set_lists: layout.table(bytes, Section::SetLists),
-            listed_sets: layout.table(bytes, Section::ListedSets),
-            programs: layout.table(bytes, Section::Programs),
-            segments: layout.table(bytes, Section::Segments),
-            steps: layout.table(bytes, Section::Steps),
-            blocks: layout.table(bytes, Section::Blocks),
-            rules: layout.table(bytes, Section::Rules),
-            rule_texts: layout.table(bytes, Section::RuleTexts),
-            rule_tables: rule_tables(bytes, layout),
-            tiers: layout.table(bytes, Section::Tiers),
-            policies: layout.table(bytes, Section::Policies),
-            interfaces: layout.table(bytes, Section::Interfaces),
-            objects: layout.table(bytes, Section::Objects),
-            labels: layout.table(bytes, Section::Labels),
-            string_ends: layout.table(bytes, Section::StringEnds),
-            text: layout.part(bytes, Section::Text),
+            index: &base.index,
+            flags: base.layout.head.flags,
+            v4: Pieces {
+                starts: base.table(Section::V4Starts),
+                classes: base.table(Section::V4Classes),
+                names: base.table(Section::V4Names),
+            },
+            v6: Pieces {
+                starts: base.table(Section::V6Starts),
+                classes: base.table(Section::V6Classes),
+                names: base.table(Section::V6Names),
+            },
+            classes: tables.rows(Section::Classes),
+            set_lists: tables.rows(Section::SetLists),
+            listed_sets: tables.rows(Section::ListedSets),
+            programs: tables.rows(Section::Programs),
+            segments: tables.rows(Section::Segments),
+            steps: tables.rows(Section::Steps),
+            blocks: base.table(Section::Blocks),
+            rules: tables.rows(Section::Rules),
+            rule_texts: tables.rows(Section::RuleTexts),
+            rule_tables: RuleTables {
+                port_ranges: tables.rows(Section::PortRanges),
+                extras: tables.rows(Section::Extras),
+            },
+            patch: patch.map(Patch::view),
+            tiers: base.table(Section::Tiers),
+            policies: base.table(Section::Policies),
+            interfaces: base.table(Section::Interfaces),
+            objects: tables.rows(Section::Objects),
+            labels: tables.rows(Section::Labels),
+            string_ends: tables.rows(Section::StringEnds),
+            text: [base.part(Section::Text), patch.map_or(&[], |patch| patch.part(Section::Text))],
         }
-    }
-
-    /// Works out the index that `new` takes.
-    pub(super) fn index(bytes: &[u8], layout: &Layout) -> Index {
-        Index::of(
-            layout.table(bytes, Section::V4Starts),
-            layout.table(bytes, Section::V6Starts),
-            layout.table(bytes, Section::Blocks),
-            layout.table(bytes, Section::Rules),
-            rule_tables(bytes, layout),
-        )
     }
 
     /// Decides one packet. Cannot fail: what is in doubt is denied.
@@ -186,41 +188,15 @@ impl<'a> View<'a> {
         Half { verdict, reason, logged: None }
     }
 
-    /// The class of an address: one search in a table of disjoint pieces.
-    pub(crate) fn class_of(&self, address: IpAddr) -> u32 {
-        match address {
-            IpAddr::V4(address) => {
-                let piece = self.v4_piece(address);
-                self.v4_classes.get(piece).copied().unwrap_or(NONE)
-            }
-            IpAddr::V6(address) => {
-                let piece = self.v6_piece(address);
-                self.v6_classes.get(piece).copied().unwrap_or(NONE)
-            }
-        }
-    }
-
-    fn v4_piece(&self, address: Ipv4Addr) -> usize {
-        self.index.v4.piece(self.v4_starts, u32::from(address))
-    }
-
-    fn v6_piece(&self, address: Ipv6Addr) -> usize {
-        self.index.v6.piece(self.v6_starts, halves(u128::from(address)))
-    }
-
     fn sets_of(&self, class: u32) -> Sets<'a> {
-        let list = self.classes.get(class as usize).map_or(NONE, |[.., list]| *list);
+        let list = self.classes.get(class).map_or(NONE, |[.., list]| *list);
         Sets { lists: self.set_lists, listed: self.listed_sets, list }
     }
 
     /// The object that names an address: the one with the longest covering prefix.
     #[must_use]
     pub fn object_of(&self, address: IpAddr) -> Option<ObjectInfo<'a>> {
-        let object = match address {
-            IpAddr::V4(address) => self.v4_names.get(self.v4_piece(address)),
-            IpAddr::V6(address) => self.v6_names.get(self.v6_piece(address)),
-        };
-        self.object(*object?)
+        self.object(self.class_and_name(address).1)
     }
 
     /// The rule behind a reference; `None` when this image has no such rule.
@@ -229,13 +205,13 @@ impl<'a> View<'a> {
         let [name, tier, ingress, egress, kind, namespace] =
             self.policies.get(rule.policy as usize).copied()?;
         let block = if rule.direction == Direction::Ingress { ingress } else { egress };
-        let [_, direction, first, end] = self.blocks.get(block as usize).copied()?;
-        let rules = range(self.rules, [first, end]);
+        let [_, direction, first, end] = self.block(block)?.row;
+        let rules = self.rules.range([first, end]);
         // Rows of one rule stand together, and a rule has at least one.
         let row = rules.partition_point(|words| RuleWords(*words).number() < rule.rule);
         let words = RuleWords(*rules.get(row)?);
         let is_it = words.number() == rule.rule && direction == direction_word(rule.direction);
-        let text = *self.rule_texts.get(first as usize + row)?;
+        let text = *self.rule_texts.range([first, end]).get(row)?;
         is_it.then_some(RuleInfo {
             tier: self.tier_name(tier)?,
             kind: self.string(kind),
@@ -266,8 +242,8 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         Sizes {
-            pieces_v4: self.v4_starts.len(),
-            pieces_v6: self.v6_starts.len(),
+            pieces_v4: self.v4.starts.len(),
+            pieces_v6: self.v6.starts.len(),
             classes: self.classes.len(),
             policies: self.policies.len(),
             rules: self.rules.len(),
@@ -280,18 +256,51 @@ impl<'a> View<'a> {
     }
 
     fn string(&self, index: u32) -> &'a str {
-        let index = index as usize;
-        let end = |at: usize| self.string_ends.get(at).copied().unwrap_or_default() as usize;
-        let start = index.checked_sub(1).map_or(0, end);
-        let part = self.text.get(start..end(index)).unwrap_or_default();
+        let end = |at: u32| self.string_ends.get(at).copied().unwrap_or_default() as usize;
+        let [base, added] = self.text;
+        // The text of a patch begins anew.
+        let first = self.string_ends.is_first_added(index);
+        let start = if first { 0 } else { index.checked_sub(1).map_or(0, end) };
+        let text = if self.string_ends.is_added(index) { added } else { base };
+        let part = text.get(start..end(index)).unwrap_or_default();
         std::str::from_utf8(part).unwrap_or_default()
+    }
+
+    /// A block of rules by its number, with its index of rows.
+    #[inline]
+    pub(crate) fn block(&self, number: u32) -> Option<Block<'a>> {
+        if let Some(patch) = &self.patch
+            && let Ok(at) = patch.block_numbers.binary_search(&number)
+        {
+            let row = *patch.blocks.get(at)?;
+            return Some(Block { row, index: &patch.index.rows, number: position(at) });
+        }
+        let row = *self.blocks.get(number as usize)?;
+        Some(Block { row, index: &self.index.rows, number })
     }
 }
 
-fn rule_tables<'a>(bytes: &'a [u8], layout: &Layout) -> RuleTables<'a> {
-    RuleTables {
-        port_ranges: layout.table(bytes, Section::PortRanges),
-        extras: layout.table(bytes, Section::Extras),
+/// One policy in one direction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block<'a> {
+    /// A row of `Section::Blocks`.
+    pub(crate) row: [u32; 4],
+    /// Where its rows are indexed, and under which number.
+    pub(crate) index: &'a RowIndex,
+    pub(crate) number: u32,
+}
+
+/// The tables of an image and its patch.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    base: &'a Base,
+    patch: Option<&'a Patch>,
+}
+
+impl<'a> Parts<'a> {
+    fn rows<T: FromBytes + Immutable + KnownLayout>(self, section: Section) -> Rows<'a, T> {
+        let added = self.patch.map_or(&[][..], |patch| patch.table(section));
+        Rows::new(self.base.table(section), added)
     }
 }
 
@@ -312,11 +321,6 @@ pub struct Sizes {
     pub objects: usize,
 }
 
-/// A half-open range of a table; nothing when it lies outside.
-fn range<T>(table: &[T], [first, end]: [u32; 2]) -> &[T] {
-    table.get(first as usize..end as usize).unwrap_or_default()
-}
-
 /// An IPv6 address as the table holds it.
 pub(crate) fn halves(address: u128) -> [u64; 2] {
     let bytes = address.to_be_bytes();
@@ -326,6 +330,6 @@ pub(crate) fn halves(address: u128) -> [u64; 2] {
 }
 
 /// The number behind an IPv6 address of the table.
-fn halves_joined([high, low]: [u64; 2]) -> u128 {
+pub(crate) fn halves_joined([high, low]: [u64; 2]) -> u128 {
     u128::from(high) << 64 | u128::from(low)
 }

@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decision::Direction;
-use crate::image::layout::NONE;
+use crate::image::layout::{NONE, position};
+use crate::image::rows::Rows;
 use crate::image::rule::{RULE_WORDS, RuleTables, RuleWords};
 use crate::image::set_lists::Sets;
 use crate::packet::{PacketKey, Transport};
@@ -53,12 +54,12 @@ impl RowIndex {
     /// Works the index out from the tables: blocks as in `Section::Blocks`, rows of rules, and what they point to.
     pub(crate) fn of(
         blocks: &[[u32; 4]],
-        rules: &[[u32; RULE_WORDS]],
+        rules: Rows<'_, [u32; RULE_WORDS]>,
         tables: RuleTables<'_>,
     ) -> Self {
         let mut index = Self::default();
         for [_, direction, first, end] in blocks {
-            let rows = rules.get(*first as usize..*end as usize).unwrap_or_default();
+            let rows = rules.range([*first, *end]);
             let direction = if *direction == 0 { Direction::Egress } else { Direction::Ingress };
             let indexed = if rows.len() < SHORT {
                 Indexed::default()
@@ -217,8 +218,4 @@ fn port_key(packet: &PacketKey) -> Option<u32> {
 
 fn slice(table: &[u32], [first, end]: [u32; 2]) -> &[u32] {
     table.get(first as usize..end as usize).unwrap_or_default()
-}
-
-fn position(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(NONE)
 }

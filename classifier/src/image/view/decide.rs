@@ -1,6 +1,6 @@
 //! The one evaluation, which `classify` runs silently and `trace` with a listener.
 
-use super::{View, range};
+use super::{Block, View};
 use crate::decision::{Checkpoint, Decision, Direction, Half, Reason, RuleRef, Verdict};
 use crate::image::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, INTERFACE_GOVERNED, NONE};
 use crate::image::rule::{Candidate, RULE_WORDS, RuleWords};
@@ -204,10 +204,10 @@ impl<O: Observer> Walk<'_, '_, O> {
     /// Tiers, policies, rules, in order; `None` when no tier decides.
     fn program(&mut self, program: u32) -> Option<(Verdict, Reason)> {
         let view = self.view;
-        let segments = view.programs.get(program as usize).copied().unwrap_or_default();
-        range(view.segments, segments).iter().find_map(|[tier, first, end, denies]| {
+        let segments = view.programs.get(program).copied().unwrap_or_default();
+        view.segments.range(segments).iter().find_map(|[tier, first, end, denies]| {
             self.observer.tier(*tier);
-            self.tier(*tier, range(view.steps, [*first, *end]), *denies != 0)
+            self.tier(*tier, view.steps.range([*first, *end]), *denies != 0)
         })
     }
 
@@ -225,17 +225,16 @@ impl<O: Observer> Walk<'_, '_, O> {
 
     fn block(&mut self, step: u32) -> Step {
         let view = self.view;
-        let Some([policy, direction, first, end]) = view.blocks.get(step as usize).copied() else {
-            return Step::Undecided;
-        };
+        let Some(block) = view.block(step) else { return Step::Undecided };
+        let [policy, direction, first, end] = block.row;
         self.observer.policy(policy);
         let (direction, other_end) = match direction {
             0 => (Direction::Egress, self.candidate.destination_sets),
             _ => (Direction::Ingress, self.candidate.source_sets),
         };
-        let rows = range(view.rules, [first, end]);
+        let rows = view.rules.range([first, end]);
         let place = RuleRef { policy, direction, rule: 0 };
-        let found = if O::HEARS_ALL { None } else { self.first_of(step, rows, other_end) };
+        let found = if O::HEARS_ALL { None } else { self.first_of(block, rows, other_end) };
         let Some(First { terminal, log }) = found else { return self.rows(rows, place) };
         let at = |row: u32| rows.get(row as usize).map(|words| RuleWords(*words));
         if let Some(words) = log.filter(|log| terminal.is_none_or(|end| *log < end)).and_then(at) {
@@ -247,13 +246,13 @@ impl<O: Observer> Walk<'_, '_, O> {
     /// Of an indexed block the first row that matches and ends it, and the first that matches and logs.
     fn first_of(
         &self,
-        block: u32,
+        block: Block<'_>,
         rows: &[[u32; RULE_WORDS]],
         other_end: Sets<'_>,
     ) -> Option<First> {
         let Candidate { packet, .. } = self.candidate;
         let mut first = First::default();
-        let has_index = self.view.index.rows.visit(block, packet, other_end, |list| {
+        let has_index = block.index.visit(block.number, packet, other_end, |list| {
             for row in list {
                 if first.terminal.is_some_and(|terminal| terminal <= *row) {
                     return;
@@ -339,17 +338,17 @@ impl View<'_> {
         plane: Plane,
     ) -> Result<u32, (Verdict, Reason)> {
         let [covered, ingress, egress, pending_ingress, pending_egress, _] =
-            self.classes.get(class as usize).copied().unwrap_or_default();
+            self.classes.get(class).copied().unwrap_or_default();
         let program = match (plane, direction) {
             (Plane::Enforced, Direction::Ingress) => ingress,
             (Plane::Enforced, Direction::Egress) => egress,
             (Plane::Pending, Direction::Ingress) => pending_ingress,
             (Plane::Pending, Direction::Egress) => pending_egress,
         };
-        let segments = self.programs.get(program as usize).copied().unwrap_or_default();
+        let segments = self.programs.get(program).copied().unwrap_or_default();
         let half = if covered == 0 {
             self.default_half(Reason::Uncovered, FLAG_ALLOW_UNCOVERED)
-        } else if range(self.segments, segments).is_empty() {
+        } else if self.segments.range(segments).is_empty() {
             self.default_half(Reason::Unselected, FLAG_ALLOW_UNSELECTED)
         } else {
             return Ok(program);
