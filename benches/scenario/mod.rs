@@ -1,104 +1,139 @@
 //! Large policy sets from a seed: estates as they might be, the same for every run and every peer.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a generator that meets a surprise is wrong, and whoever runs it should see"
+)]
 
-pub(crate) mod corporate;
-pub(crate) mod nesting;
+pub mod bank;
+mod build;
+pub mod corporate;
+mod draw;
+pub mod feeds;
+pub mod internet;
+pub mod nesting;
 
-use classifier::label::Labels;
-use classifier::packet::{PacketKey, Transport, protocol};
-use classifier::resource::{Action, Object, ObjectKind, Peer, PolicySet, PortRange, Rule};
-use classifier::selector::Selector;
+use classifier::packet::{Crossing, IpVersion, PacketKey, Side, Transport, protocol};
+use classifier::resource::PolicySet;
 use fastrand::Rng;
-use ipnet::{IpNet, Ipv4Net};
 
-/// A scenario: the policy, and what draws its traffic.
-pub(crate) struct Scenario {
-    pub(crate) set: PolicySet,
-    /// Prefixes that sources are drawn from.
-    sources: Vec<Ipv4Net>,
-    /// Prefixes that destinations, which are protected, are drawn from.
-    destinations: Vec<Ipv4Net>,
-    /// Ports that rules name.
-    ports: Vec<u16>,
+pub use self::draw::{Draw, Nets};
+
+/// Outside to inside.
+pub const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);
+/// Inside to outside.
+pub const OUTWARD: Crossing = Crossing::sides(Side::Inside, Side::Outside);
+/// Between two inside ports: judged for both ends.
+pub const ACROSS: Crossing = Crossing::sides(Side::Inside, Side::Inside);
+
+/// A policy set, and what draws its traffic.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The policy.
+    pub set: PolicySet,
+    /// The way that most of its traffic takes.
+    pub crossing: Crossing,
+    /// Where sources are drawn from.
+    pub sources: Nets,
+    /// Where destinations, which are protected, are drawn from.
+    pub destinations: Nets,
+    /// How many of a hundred packets are IPv6, and how many UDP; the others are IPv4, and TCP.
+    pub percent: Percent,
+    /// Ports that rules name, and some that none does.
+    pub ports: Vec<u16>,
 }
 
-/// How often one prefix is drawn rather than another.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Draw {
-    /// All alike.
-    Even,
-    /// Few very often, most seldom.
-    Zipf,
+/// Shares of a scenario's packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Percent {
+    /// IPv6.
+    pub v6: u8,
+    /// UDP.
+    pub udp: u8,
 }
 
 impl Scenario {
-    /// TCP openings from `sources` to `destinations`.
-    pub(crate) fn packets(&self, count: usize, draw: Draw, rng: &mut Rng) -> Vec<PacketKey> {
+    /// Opening packets from `sources` to `destinations`.
+    pub fn packets(&self, count: usize, draw: Draw, rng: &mut Rng) -> Vec<PacketKey> {
         (0..count)
-            .map(|_| PacketKey {
-                src: address(*pick(&self.sources, draw, rng), rng).into(),
-                dst: address(*pick(&self.destinations, draw, rng), rng).into(),
-                protocol: protocol::TCP,
-                transport: Transport::Ports {
-                    src: rng.u16(1024..),
-                    dst: *pick(&self.ports, Draw::Zipf, rng),
-                },
+            .map(|_| {
+                let v6 = rng.u8(..100) < self.percent.v6;
+                let version = if v6 { IpVersion::V6 } else { IpVersion::V4 };
+                self.packet(version, draw, rng)
             })
             .collect()
     }
-}
 
-fn pick<'a, T>(items: &'a [T], draw: Draw, rng: &mut Rng) -> &'a T {
-    let at = match draw {
-        Draw::Even => rng.usize(..items.len()),
-        Draw::Zipf => zipf(items.len(), rng),
-    };
-    &items[at]
-}
+    /// The same, of one family.
+    pub fn packets_of(
+        &self,
+        version: IpVersion,
+        count: usize,
+        draw: Draw,
+        rng: &mut Rng,
+    ) -> Vec<PacketKey> {
+        (0..count).map(|_| self.packet(version, draw, rng)).collect()
+    }
 
-/// A rank below `count`, with a chance of about one in its number: the inverse of the continuous distribution.
-fn zipf(count: usize, rng: &mut Rng) -> usize {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "a rank far below 2^52"
-    )]
-    let rank = ((count as f64 + 1.0).ln() * rng.f64()).exp() as usize;
-    rank.saturating_sub(1).min(count - 1)
-}
+    fn packet(&self, version: IpVersion, draw: Draw, rng: &mut Rng) -> PacketKey {
+        let udp = rng.u8(..100) < self.percent.udp;
+        PacketKey {
+            src: self.sources.address(version, draw, rng),
+            dst: self.destinations.address(version, draw, rng),
+            protocol: if udp { protocol::UDP } else { protocol::TCP },
+            transport: Transport::Ports {
+                src: rng.u16(1024..),
+                dst: *draw::pick(&self.ports, Draw::Zipf, rng),
+            },
+        }
+    }
 
-fn address(net: Ipv4Net, rng: &mut Rng) -> std::net::Ipv4Addr {
-    let host_bits = 32 - u32::from(net.prefix_len());
-    let host = if host_bits == 0 { 0 } else { rng.u32(..) >> (32 - host_bits) };
-    (u32::from(net.network()) | host).into()
-}
-
-fn network_set(name: &str, labels: &[(&str, &str)], nets: Vec<Ipv4Net>) -> Object {
-    Object {
-        labels: labels.iter().copied().collect::<Labels>(),
-        nets: nets.into_iter().map(IpNet::from).collect(),
-        ..Object::new(ObjectKind::GlobalNetworkSet, name)
+    /// How many sets, prefixes, of these IPv6 ones, and rules there are.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        let nets = || self.set.objects.iter().flat_map(|object| &object.nets);
+        let policies = self.set.policies.iter();
+        Size {
+            sets: self.set.objects.len(),
+            prefixes: nets().count(),
+            v6_prefixes: nets().filter(|net| net.addr().is_ipv6()).count(),
+            rules: policies.map(|policy| policy.ingress.len() + policy.egress.len()).sum(),
+        }
     }
 }
 
-fn selector(text: &str) -> Selector {
-    Selector::parse(text).expect("a selector")
+/// How large a scenario is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Objects with labels and addresses.
+    pub sets: usize,
+    /// Prefixes of all of them.
+    pub prefixes: usize,
+    /// Those of IPv6.
+    pub v6_prefixes: usize,
+    /// Rules of all policies.
+    pub rules: usize,
 }
 
-/// Allows TCP from what the selector matches to these ports.
-fn allow(peer: &str, ports: &[u16]) -> Rule {
-    let mut rule = Rule::new(Action::Allow);
-    rule.protocol = Some(protocol::TCP);
-    rule.source = from(peer);
-    rule.destination = to_ports(ports);
-    rule
+/// A scenario by its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// What it is called.
+    pub name: &'static str,
+    /// Makes it.
+    pub make: fn() -> Scenario,
 }
 
-fn from(text: &str) -> Peer {
-    Peer { selector: Some(selector(text)), ..Peer::default() }
-}
+const SEED: u64 = 7;
 
-fn to_ports(ports: &[u16]) -> Peer {
-    let range = |port: &u16| PortRange { first: *port, last: *port };
-    Peer { ports: ports.iter().map(range).collect(), ..Peer::default() }
-}
+/// The large scenarios, and two small ones to see growth from.
+pub const CASES: [Case; 8] = [
+    Case { name: "corporate-10-rules-small", make: || corporate::corporate(SEED, 0.001, 10) },
+    Case { name: "corporate-10-rules", make: || corporate::corporate(SEED, 1.0, 10) },
+    Case { name: "corporate-1k-rules", make: || corporate::corporate(SEED, 1.0, 1_000) },
+    Case { name: "corporate-10k-rules", make: || corporate::corporate(SEED, 1.0, 10_000) },
+    Case { name: "corporate-48k-rules", make: || corporate::corporate(SEED, 1.0, 50_000) },
+    Case { name: "bank", make: || bank::bank(SEED, 1.0) },
+    Case { name: "feeds", make: || feeds::feeds(SEED, 1.0) },
+    Case { name: "nesting", make: || nesting::nesting(SEED, 10_000, 100) },
+];

@@ -21,6 +21,8 @@ pub mod gateway;
 pub mod handover;
 pub mod namespace;
 pub mod process;
+#[path = "../../benches/scenario/mod.rs"]
+pub mod scenario;
 pub mod servers;
 pub mod streams;
 pub mod topology;
