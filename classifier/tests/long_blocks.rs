@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use classifier::compile::{Limits, compile};
-use classifier::decision::{Direction, Reason, RuleRef};
+use classifier::decision::{Decision, Direction, Reason, RuleRef};
 use classifier::label::Labels;
 use classifier::packet::{Crossing, PacketKey, Side, Transport, protocol};
 use classifier::reference::evaluate;
@@ -29,6 +29,7 @@ fn index_of_a_long_policy_decides_as_the_reference() {
         let set = policy_set(&mut rng);
         let image = compile(&set, 1, &Limits::default()).unwrap();
         let view = image.view();
+        let mut asked = Vec::new();
         for _ in 0..PACKETS {
             let packet = packet(&mut rng);
             let sides = [(Side::Outside, Side::Inside), (Side::Inside, Side::Outside)];
@@ -36,6 +37,7 @@ fn index_of_a_long_policy_decides_as_the_reference() {
                 let expected = evaluate(&set, &packet, crossing);
                 let said = view.classify(&packet, crossing);
                 assert_eq!(said, expected, "{packet:?} {crossing:?} seed {seed}");
+                asked.push(((packet, crossing), said));
                 assert_eq!(view.trace(&packet, crossing).decision, expected);
                 for (_, half) in said.halves() {
                     match half.reason {
@@ -51,6 +53,10 @@ fn index_of_a_long_policy_decides_as_the_reference() {
                 }
             }
         }
+        let (packets, said): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let mut together = vec![Decision::NOTHING_APPLIES; packets.len()];
+        view.classify_batch(&packets, &mut together);
+        assert_eq!(together, said, "seed {seed}");
     }
     println!("long blocks: {late} decided late, {logged} logged, {passed_by} by no rule");
     assert!(late > 5_000 && logged > 5_000 && passed_by > 5_000);

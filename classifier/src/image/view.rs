@@ -1,5 +1,6 @@
 //! The tables of an image, and the two things asked of them: a decision, and names.
 
+mod batch;
 mod classes;
 mod decide;
 mod pieces;

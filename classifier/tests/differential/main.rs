@@ -25,6 +25,7 @@ mod visit;
 use std::io::Write as _;
 
 use classifier::compile::{Limits, compile};
+use classifier::decision::Decision;
 use classifier::image::View;
 use classifier::packet::{Crossing, PacketKey};
 use classifier::resource::PolicySet;
@@ -48,12 +49,14 @@ fn compiled_policy_decides_as_the_reference() {
         let view = image.view();
         assert!(names_ports(&set, &view), "policy set {number} of RAVELIN_SEED={seed}");
         let places = generate::Places::of(&set);
+        let mut asked = Vec::new();
         for _ in 0..PACKETS_PER_SET {
             let packet = places.packet(&mut rng);
             let crossing = generate::crossing(&mut rng, &set);
             let judged = Plane::ALL.map(|plane| compare(&set, &view, &packet, crossing, plane));
             match judged {
                 [Ok(enforced), Ok(pending)] => {
+                    asked.push(((packet, crossing), [enforced.decision, pending.decision]));
                     coverage.observe(&set, &packet, crossing, &[enforced, pending]);
                 }
                 [Err(complaint), _] | [_, Err(complaint)] => {
@@ -63,6 +66,7 @@ fn compiled_policy_decides_as_the_reference() {
                 }
             }
         }
+        assert!(decides_alike(&view, &asked), "a batch of set {number} of RAVELIN_SEED={seed}");
     }
     say(&format!("differential: {pairs} (policy set, packet) pairs, 0 differences"));
     if pairs >= PAIRS {
@@ -84,6 +88,17 @@ fn seeded(test: &str) -> (u64, Rng) {
     );
     say(&format!("{test}: RAVELIN_SEED={seed}"));
     (seed, Rng::with_seed(seed))
+}
+
+/// Whether the packets as one batch are decided as they were one by one, enforced and pending.
+fn decides_alike(view: &View<'_>, asked: &[((PacketKey, Crossing), [Decision; 2])]) -> bool {
+    let packets: Vec<_> = asked.iter().map(|(packet, _)| *packet).collect();
+    let mut enforced = vec![Decision::NOTHING_APPLIES; packets.len()];
+    let mut pending = enforced.clone();
+    view.classify_batch(&packets, &mut enforced);
+    view.classify_batch_pending(&packets, &mut pending);
+    let decided = enforced.iter().zip(&pending).map(|(enforced, pending)| [*enforced, *pending]);
+    decided.eq(asked.iter().map(|(_, decided)| *decided))
 }
 
 fn differs(set: &PolicySet, packet: &PacketKey, crossing: Crossing) -> bool {

@@ -52,8 +52,19 @@ impl View<'_> {
         plane: Plane,
         observer: &mut O,
     ) -> Decision {
-        let source = self.class_of(packet.src);
-        let destination = self.class_of(packet.dst);
+        let classes = [packet.src, packet.dst].map(|address| self.class_of(address));
+        self.decide_between(packet, classes, crossing, plane, observer)
+    }
+
+    /// The same, when the classes of the two addresses are known.
+    pub(super) fn decide_between<O: Observer>(
+        &self,
+        packet: &PacketKey,
+        [source, destination]: [u32; 2],
+        crossing: Crossing,
+        plane: Plane,
+        observer: &mut O,
+    ) -> Decision {
         let candidate = self.candidate(packet, [source, destination]);
         let mut walk = Walk { view: self, candidate, logged: None, observer };
         let mut decision = Decision::NOTHING_APPLIES;
