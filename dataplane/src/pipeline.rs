@@ -1,5 +1,6 @@
-//! What one worker does with a frame: parse, look up its flow, else ask the policy. Pure of IO; time is an argument.
+//! What one worker does with frames: parse, look up their flows, else ask the policy. Pure of IO; time is an argument.
 
+mod ahead;
 mod case;
 mod ledger;
 
@@ -10,14 +11,15 @@ use classifier::packet::Side;
 use classifier::record::FlowRecord;
 use rtrb::Producer;
 
+use self::ahead::{Ahead, Foreseen};
 use self::case::Case;
 use self::ledger::Ledger;
 use crate::counters::{CounterBlock, Counters, PortCounters};
-use crate::device::Port;
+use crate::device::{BATCH_FRAMES, Port};
 use crate::disposition::{Disposition, DropReason};
 use crate::flow::{FlowTable, Sweep};
 use crate::moment::Moment;
-use crate::parse::{Parsed, parse};
+use crate::parse::Parsed;
 use crate::policy::PolicyReader;
 use crate::worker::Judge;
 
@@ -55,6 +57,7 @@ pub struct Pipeline {
     flows: Arc<FlowTable>,
     sweep: Sweep,
     ledger: Ledger,
+    ahead: Ahead,
     published: Arc<CounterBlock>,
     now: Moment,
 }
@@ -69,6 +72,7 @@ impl Pipeline {
             flows,
             sweep: Sweep::default(),
             ledger: Ledger::new(ports, records, wall_offset_ns),
+            ahead: Ahead::new(),
             published: counters,
             now: Moment::default(),
         }
@@ -80,21 +84,47 @@ impl Pipeline {
         &self.ledger.counters
     }
 
-    /// Without a policy nothing passes, not even what passes below it.
-    fn decide(&mut self, in_port: Port, frame: &[u8]) -> Disposition {
-        let Some(policy) = self.policy.snapshot() else {
-            return Disposition::Drop(DropReason::NoPolicy);
+    /// Looks up what all the frames need, then decides over one after the other. Without a policy nothing passes, not
+    /// even what passes below it.
+    fn decide(&mut self, in_port: Port, frames: &[&[u8]], dispositions: &mut [Disposition]) {
+        let Self { policy, flows, ledger, ahead, now, .. } = self;
+        let Some(policy) = policy.snapshot() else {
+            dispositions.fill(Disposition::Drop(DropReason::NoPolicy));
+            return;
         };
-        match parse(frame) {
-            Err(reason) => Disposition::Drop(reason),
-            Ok(Parsed::Arp | Parsed::NeighbourDiscovery) => Disposition::Forward,
-            Ok(Parsed::NonIp) if self.ledger.rules(in_port).pass_non_ip => Disposition::Forward,
-            Ok(Parsed::NonIp) => Disposition::Drop(DropReason::NonIp),
-            Ok(Parsed::Ip(packet)) => {
-                let (flows, ledger, now) = (&*self.flows, &mut self.ledger, self.now);
-                let length = frame.len();
-                Case { policy, flows, ledger, packet: &packet, in_port, length, now }.decide()
-            }
+        let (view, flows, now) = (&policy.image.view(), &**flows, *now);
+        let mut known = [None; BATCH_FRAMES];
+        ahead.parse(frames, in_port);
+        ahead.find(flows, now, &mut known);
+        ahead.classify(policy, view, ledger.crossings(in_port, policy), &known);
+        let mut opened = false;
+        for ((frame, disposition), foreseen) in
+            frames.iter().zip(dispositions).zip(ahead.foreseen(&known))
+        {
+            let Foreseen { parsed, flow, answer } = foreseen;
+            *disposition = match parsed {
+                Err(reason) => Disposition::Drop(reason),
+                Ok(Parsed::Arp | Parsed::NeighbourDiscovery) => Disposition::Forward,
+                Ok(Parsed::NonIp) if ledger.rules(in_port).pass_non_ip => Disposition::Forward,
+                Ok(Parsed::NonIp) => Disposition::Drop(DropReason::NonIp),
+                Ok(Parsed::Ip(packet)) => {
+                    let length = frame.len();
+                    let (ledger, opened, packet) = (&mut *ledger, &mut opened, &packet);
+                    Case {
+                        policy,
+                        view,
+                        flows,
+                        ledger,
+                        packet,
+                        in_port,
+                        length,
+                        now,
+                        answer,
+                        opened,
+                    }
+                    .decide(flow)
+                }
+            };
         }
     }
 }
@@ -107,14 +137,24 @@ impl Judge for Pipeline {
     }
 
     fn judge(&mut self, in_port: Port, frame: &[u8]) -> Disposition {
-        let disposition = self.decide(in_port, frame);
-        let counters = &mut self.ledger.counters;
-        counters.note_received(in_port, frame.len());
-        match disposition {
-            Disposition::Forward => counters.note_forwarded(in_port, frame.len()),
-            Disposition::Drop(reason) => counters.note_dropped(in_port, reason, frame.len()),
-        }
+        let mut disposition = [Disposition::Drop(DropReason::Internal)];
+        self.judge_batch(in_port, &[frame], &mut disposition);
+        let [disposition] = disposition;
         disposition
+    }
+
+    fn judge_batch(&mut self, in_port: Port, frames: &[&[u8]], dispositions: &mut [Disposition]) {
+        self.decide(in_port, frames, dispositions);
+        let counters = &mut self.ledger.counters;
+        for (frame, disposition) in frames.iter().zip(dispositions) {
+            counters.note_received(in_port, frame.len());
+            match *disposition {
+                Disposition::Forward => counters.note_forwarded(in_port, frame.len()),
+                Disposition::Drop(reason) => {
+                    counters.note_dropped(in_port, reason, frame.len());
+                }
+            }
+        }
     }
 
     fn account_unsent(&mut self, in_port: Port, length: u32) {

@@ -7,7 +7,7 @@ use std::{fmt, io};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::device::{BATCH_FRAMES, Device, Frame, Port};
-use crate::disposition::Disposition;
+use crate::disposition::{Disposition, DropReason};
 
 /// Longest sleep of an idle worker: how late it may notice that it shall stop, or that time has passed.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -20,7 +20,15 @@ pub trait Judge {
     /// Decides over one frame that came in by `in_port`, and counts it.
     fn judge(&mut self, in_port: Port, frame: &[u8]) -> Disposition;
 
-    /// The frame of `length` bytes that was just judged to be forwarded found the transmit ring full and is dropped.
+    /// Decides over frames that came in by `in_port`, at most `BATCH_FRAMES`, as `judge` would over one after the other;
+    /// `dispositions` has a place for each.
+    fn judge_batch(&mut self, in_port: Port, frames: &[&[u8]], dispositions: &mut [Disposition]) {
+        for (frame, disposition) in frames.iter().zip(dispositions) {
+            *disposition = self.judge(in_port, frame);
+        }
+    }
+
+    /// A frame of `length` bytes that was judged to be forwarded found the transmit ring full and is dropped.
     fn account_unsent(&mut self, in_port: Port, length: u32);
 
     /// Comes after the last frame of a round.
@@ -56,13 +64,29 @@ impl<D: Device, J: Judge> Worker<D, J> {
         let mut received = 0;
         for port in Port::BOTH {
             received += self.device.receive(port, &mut self.batch);
-            for frame in self.batch.drain(..) {
-                dispose(&mut self.device, &mut self.judge, port, frame);
-            }
+            self.deal(port);
         }
         self.device.flush();
         self.judge.end_batch();
         received
+    }
+
+    /// Judges the frames of the batch, then disposes of each. None is lost: one without a judgement is given back.
+    fn deal(&mut self, port: Port) {
+        const UNJUDGED: Disposition = Disposition::Drop(DropReason::Internal);
+        debug_assert!(self.batch.len() <= BATCH_FRAMES, "the device keeps to its limit");
+        let mut frames: [&[u8]; BATCH_FRAMES] = [&[]; BATCH_FRAMES];
+        let mut dispositions = [UNJUDGED; BATCH_FRAMES];
+        let count = self.batch.len().min(BATCH_FRAMES);
+        for (bytes, frame) in frames.iter_mut().zip(&self.batch) {
+            *bytes = self.device.bytes(frame);
+        }
+        let frames = frames.get(..count).unwrap_or_default();
+        self.judge.judge_batch(port, frames, &mut dispositions);
+        let dispositions = dispositions.into_iter().chain(std::iter::repeat(UNJUDGED));
+        for (frame, disposition) in self.batch.drain(..).zip(dispositions) {
+            dispose(&mut self.device, &mut self.judge, port, frame, disposition);
+        }
     }
 
     /// The device, for those who put frames into one in memory.
@@ -77,8 +101,14 @@ impl<D: Device, J: Judge> Worker<D, J> {
 }
 
 /// Sends the frame on or gives it back, exactly one of them.
-fn dispose<D: Device, J: Judge>(device: &mut D, judge: &mut J, in_port: Port, frame: Frame) {
-    match judge.judge(in_port, device.bytes(&frame)) {
+fn dispose<D: Device, J: Judge>(
+    device: &mut D,
+    judge: &mut J,
+    in_port: Port,
+    frame: Frame,
+    disposition: Disposition,
+) {
+    match disposition {
         Disposition::Forward => {
             if let Err(frame) = device.transmit(in_port.other(), frame) {
                 judge.account_unsent(in_port, frame.length);
@@ -134,7 +164,6 @@ impl std::error::Error for PinError {}
 mod tests {
     use super::*;
     use crate::device::memory::MemoryDevice;
-    use crate::disposition::DropReason;
 
     /// Forwards frames whose first byte is even, and notes what it is told.
     #[derive(Debug, Default)]

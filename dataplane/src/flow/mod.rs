@@ -118,6 +118,36 @@ impl FlowTable {
         address.search(key).find(|flow| !flow.tenant.meta.is_expired(now))
     }
 
+    /// Looks a batch up: `found` takes for each key what `find` says. Each step is taken for all keys before the next, so
+    /// that their waits for memory overlap.
+    pub fn find_batch<'a>(&'a self, keys: &[FlowKey], now: Moment, found: &mut [Option<Flow<'a>>]) {
+        const CHUNK: usize = 32;
+        for (keys, found) in keys.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
+            let mut addresses = [Address::NOWHERE; CHUNK];
+            for (address, key) in addresses.iter_mut().zip(keys) {
+                *address = self.address(key);
+            }
+            let mut places = [None; CHUNK];
+            for (place, address) in places.iter_mut().zip(&addresses).take(keys.len()) {
+                *place = address.first_tagged();
+            }
+            for (((flow, place), address), key) in
+                found.iter_mut().zip(places).zip(&addresses).zip(keys)
+            {
+                let first = place.and_then(|place: Place<'a>| {
+                    place.slot.read(key).map(|tenant| Flow { place, tenant })
+                });
+                *flow = match first {
+                    Some(flow) if !flow.tenant.meta.is_expired(now) => Some(flow),
+                    Some(_) | None if place.is_none() => None,
+                    Some(_) | None => {
+                        address.search(key).find(|flow| !flow.tenant.meta.is_expired(now))
+                    }
+                };
+            }
+        }
+    }
+
     /// Puts a flow into the table, decided before. A flow of the same key that is there and live is left as it is:
     /// another worker admitted it a moment ago.
     ///
@@ -263,6 +293,15 @@ impl Flow<'_> {
         self.tenant.epoch
     }
 
+    /// The flow as it is now; `None` when it is over, or was judged again. That time has passed is not looked at.
+    #[must_use]
+    pub fn again(mut self) -> Option<Self> {
+        let meta = self.place.slot.unchanged_since(self.tenant.meta)?;
+        self.tenant.state = meta.state()?;
+        self.tenant.meta = meta;
+        Some(self)
+    }
+
     /// Notes a packet: the flow is live as of `now`, and its state goes on as `advance` says.
     pub fn touch(&self, now: Moment, advance: impl Fn(State) -> State) {
         self.place.slot.touch(self.tenant.meta, now, advance);
@@ -279,12 +318,28 @@ impl Flow<'_> {
 }
 
 /// Where a key's flow may be.
+#[derive(Clone, Copy)]
 struct Address<'a> {
     buckets: [Option<&'a Bucket>; 2],
     tag: u32,
 }
 
 impl<'a> Address<'a> {
+    const NOWHERE: Self = Self { buckets: [None; 2], tag: NO_TAG };
+
+    /// The first place with the tag.
+    fn first_tagged(&self) -> Option<Place<'a>> {
+        let [first, second] =
+            self.buckets.map(|bucket| bucket.map(|bucket| (bucket, bucket.tagged(self.tag))));
+        let (bucket, places) = match (first, second) {
+            (Some((bucket, places)), _) if places != 0 => (bucket, places),
+            (_, Some((bucket, places))) if places != 0 => (bucket, places),
+            _ => return None,
+        };
+        let at = places.trailing_zeros() as usize;
+        Some(Place { slot: bucket.slots.get(at)?, tag: bucket.tags.get(at)? })
+    }
+
     fn places(&self) -> impl Iterator<Item = Place<'a>> + use<'a> {
         self.buckets.into_iter().flatten().flat_map(Bucket::places)
     }
@@ -316,6 +371,12 @@ impl Bucket {
 
     fn places(&self) -> impl Iterator<Item = Place<'_>> + use<'_> {
         self.slots.iter().zip(&self.tags).map(|(slot, tag)| Place { slot, tag })
+    }
+
+    /// A bit for each place with the tag.
+    fn tagged(&self, tag: u32) -> u32 {
+        let tags = self.tags.iter().enumerate();
+        tags.map(|(at, place)| u32::from(place.load(Ordering::Acquire) == tag) << at).sum()
     }
 
     fn taken(&self) -> usize {

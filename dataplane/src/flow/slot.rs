@@ -88,7 +88,7 @@ impl Slot {
     }
 
     /// What the slot says now, if nobody has written it since it said `before`: what was read in between is one flow's.
-    fn unchanged_since(&self, before: Meta) -> Option<Meta> {
+    pub(super) fn unchanged_since(&self, before: Meta) -> Option<Meta> {
         fence(Ordering::Acquire);
         let now = Meta(self.meta.load(Ordering::Relaxed));
         (now.version() == before.version()).then_some(now)

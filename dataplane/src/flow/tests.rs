@@ -278,3 +278,42 @@ fn directions_of_a_flow_on_two_workers_advance_one_state() {
         assert!(table.remove(&flow));
     }
 }
+
+#[test]
+fn batch_finds_what_single_lookups_find() {
+    let table = FlowTable::new(1 << 10, RandomState::new());
+    let mut rng = fastrand::Rng::with_seed(0x5eed_0004);
+    let (mut hits, mut expired) = (0, 0);
+    for round in 0..2_000 {
+        let now = at(round * 1_000);
+        for _ in 0..rng.usize(..4) {
+            let state = if rng.bool() { State::Udp } else { State::Opening };
+            let _ = table.admit(&key(rng.u64(..1_500)), Admission { state, ..OPENED }, now);
+        }
+        let keys: Vec<FlowKey> = (0..rng.usize(..70)).map(|_| key(rng.u64(..1_500))).collect();
+        let mut found = vec![table.find(&key(0), now); keys.len()];
+        table.find_batch(&keys, now, &mut found);
+        for (key, found) in keys.iter().zip(found) {
+            let single = table.find(key, now);
+            let seen = |flow: Flow<'_>| (std::ptr::from_ref(flow.place.slot), flow.tenant);
+            assert_eq!(found.map(seen), single.map(seen));
+            hits += usize::from(found.is_some());
+            expired += usize::from(found.is_none() && table.find(key, at(0)).is_some());
+        }
+    }
+    assert!(hits > 1_000 && expired > 1_000, "{hits} found, {expired} expired");
+}
+
+#[test]
+fn flow_is_the_same_again_until_it_is_renewed_or_over() {
+    let table = table();
+    table.admit(&key(1), OPENED, at(0)).unwrap();
+    let flow = table.find(&key(1), at(0)).unwrap();
+    table.find(&key(1), at(0)).unwrap().touch(at(1_000), |_| State::Other);
+    let again = flow.again().unwrap();
+    assert_eq!((again.state(), again.epoch()), (State::Other, 1));
+    assert!(table.find(&key(1), at(0)).unwrap().renew(2));
+    assert!(flow.again().is_none());
+    let renewed = table.find(&key(1), at(0)).unwrap();
+    assert!(table.remove(&renewed) && renewed.again().is_none());
+}

@@ -1,9 +1,11 @@
 //! One IP packet before its judge: by its flow if it has one, else by the policy. Decided first, noted after.
 
 use classifier::decision::Verdict;
+use classifier::image::View;
 use classifier::packet::{PacketKey, Transport};
 use classifier::record::{Pending, RecordKind};
 
+use super::ahead::{Answer, Found};
 use super::ledger::{Judged, Ledger, Noted};
 use crate::device::Port;
 use crate::disposition::{Disposition, DropReason};
@@ -16,23 +18,29 @@ use crate::policy::Published;
 /// A packet and all that its fate depends on.
 pub(super) struct Case<'a> {
     pub(super) policy: &'a Published,
+    pub(super) view: &'a View<'a>,
     pub(super) flows: &'a FlowTable,
     pub(super) ledger: &'a mut Ledger,
     pub(super) packet: &'a Packet,
     pub(super) in_port: Port,
     pub(super) length: usize,
     pub(super) now: Moment,
+    /// What the policy said when it was asked for the whole batch.
+    pub(super) answer: Option<Answer<'a>>,
+    /// Whether a flow was opened since the flows of the batch were looked up.
+    pub(super) opened: &'a mut bool,
 }
 
 impl<'a> Case<'a> {
-    pub(super) fn decide(mut self) -> Disposition {
+    /// `found` is what was known of its flow before the batch.
+    pub(super) fn decide(mut self, found: Option<Found<'a>>) -> Disposition {
         if self.is_untracked() {
             return self.judge_alone();
         }
-        let Some((key, sender)) = FlowKey::of(self.packet, self.in_port) else {
+        let Some(Found { key, sender, known }) = found else {
             return self.judge_alone();
         };
-        match self.flows.find(&key, self.now) {
+        match self.find(&key, known) {
             Some(flow) => self.judge_in(flow, &key, sender),
             None => match start(self.packet.signal, self.packet.key.protocol) {
                 Start::Flow(state) => self.judge_opening(&key, sender, state, None),
@@ -40,6 +48,15 @@ impl<'a> Case<'a> {
                 Start::Refuse => Disposition::Drop(DropReason::TcpNotOpening),
             },
         }
+    }
+
+    /// The flow as it is now. What was known of it before may be over by a packet of the same batch; where none was
+    /// known and none opened since, there is none.
+    fn find(&self, key: &FlowKey, known: Option<Flow<'a>>) -> Option<Flow<'a>> {
+        if known.is_none() && !*self.opened {
+            return None;
+        }
+        known.and_then(Flow::again).or_else(|| self.flows.find(key, self.now))
     }
 
     /// A packet of a known flow passes if the policy in force allows the flow.
@@ -99,6 +116,7 @@ impl<'a> Case<'a> {
         if judged.verdict() == Verdict::Deny {
             return self.deny(noted, &judged);
         }
+        *self.opened = true;
         let admission = Admission { opened_by: sender, epoch: self.policy.epoch, state };
         let replaced = over.is_some_and(|over| self.flows.replace(&over, key, admission, self.now));
         let admitted = if replaced {
@@ -134,7 +152,7 @@ impl<'a> Case<'a> {
             return false;
         }
         let from = self.policy.place(self.in_port, self.ledger.rules(self.in_port).side);
-        self.policy.image.view().classify_untracked(&self.packet.key, from).is_some()
+        self.view.classify_untracked(&self.packet.key, from).is_some()
     }
 
     fn allow(&mut self, noted: Noted, judged: &Judged) -> Disposition {
@@ -152,12 +170,18 @@ impl<'a> Case<'a> {
     /// Asks the policy, and beside it, where something is staged, the policy that may come.
     fn classify(&mut self, noted: &Noted) -> Judged {
         let crossing = self.ledger.crossing(noted.in_port, self.policy);
-        let view = self.policy.image.view();
-        let decision = view.classify(&noted.packet, crossing);
+        let answer = self.answer.filter(|answer| *answer.question == (noted.packet, crossing));
+        let decision = match answer {
+            Some(answer) => *answer.decision,
+            None => self.view.classify(&noted.packet, crossing),
+        };
         if !self.policy.has_pending() {
             return Judged { decision, pending: None };
         }
-        let pending = Pending::from(&view.classify_pending(&noted.packet, crossing));
+        let pending = Pending::from(&match answer.and_then(|answer| answer.pending) {
+            Some(pending) => *pending,
+            None => self.view.classify_pending(&noted.packet, crossing),
+        });
         let differs = pending.verdict != decision.verdict();
         self.ledger.counters.pending_differs += u64::from(differs);
         Judged { decision, pending: Some(pending) }
@@ -176,7 +200,7 @@ impl<'a> Case<'a> {
 }
 
 /// The packet that opened the flow which `reply` belongs to, as far as rules can see it.
-fn opening_of_reply(reply: &Packet) -> PacketKey {
+pub(super) fn opening_of_reply(reply: &Packet) -> PacketKey {
     let PacketKey { src, dst, protocol, transport } = reply.key;
     let transport = match (reply.signal, transport) {
         (Signal::EchoReply(_), _) => {

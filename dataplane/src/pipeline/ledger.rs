@@ -66,6 +66,11 @@ impl Ledger {
         Crossing { from: place(port), to: place(port.other()) }
     }
 
+    /// The ways of packets that come in by `port`, and of those that come in by the other one.
+    pub(super) fn crossings(&self, port: Port, policy: &Published) -> [Crossing; 2] {
+        [port, port.other()].map(|port| self.crossing(port, policy))
+    }
+
     /// Queues a record. A full queue costs the record, never time.
     pub(super) fn record(&mut self, kind: RecordKind, noted: Noted, judged: &Judged) {
         let Judged { decision, pending } = judged;

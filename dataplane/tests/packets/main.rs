@@ -4,6 +4,7 @@
 
 mod allocations;
 mod balance;
+mod batches;
 mod flows;
 mod interfaces;
 mod parse;

@@ -9,7 +9,7 @@ use classifier::packet::Side;
 use classifier::record::FlowRecord;
 use dataplane::counters::{CounterBlock, Counters};
 use dataplane::device::Port;
-use dataplane::disposition::Disposition;
+use dataplane::disposition::{Disposition, DropReason};
 use dataplane::flow::FlowTable;
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
@@ -37,11 +37,21 @@ pub(crate) struct Gate {
 impl Gate {
     /// No policy yet, room for `slots` flows and `records` records.
     pub(crate) fn new(ports: [PortRules; 2], slots: usize, records: usize) -> Self {
+        Self::hashing(RandomState::new(), ports, slots, records)
+    }
+
+    fn hashing(hasher: RandomState, ports: [PortRules; 2], slots: usize, records: usize) -> Self {
         let slot = PolicySlot::of_ports(INTERFACES.map(str::to_owned));
-        let flows = Arc::new(FlowTable::new(slots, RandomState::new()));
+        let flows = Arc::new(FlowTable::new(slots, hasher));
         let (pipeline, published, records) = pipeline(ports, &slot, &flows, records);
         let now = Duration::from_secs(100);
         Self { slot, flows, records, now, pipeline, published }
+    }
+
+    /// Two whose flow tables put the same flows into the same places.
+    pub(crate) fn twins() -> [Self; 2] {
+        let hasher = RandomState::new();
+        [(); 2].map(|()| Self::hashing(hasher.clone(), RULES, 1 << 12, 1 << 12))
     }
 
     /// With this policy in force.
@@ -57,6 +67,23 @@ impl Gate {
         let disposition = self.pipeline.judge(port, frame);
         self.pipeline.end_batch();
         disposition
+    }
+
+    /// Frames of one batch, judged one by one.
+    pub(crate) fn send_one_by_one(&mut self, port: Port, frames: &[&[u8]]) -> Vec<Disposition> {
+        self.pipeline.begin_batch(self.now);
+        let judged = frames.iter().map(|frame| self.pipeline.judge(port, frame)).collect();
+        self.pipeline.end_batch();
+        judged
+    }
+
+    /// Frames of one batch, judged together.
+    pub(crate) fn send_batch(&mut self, port: Port, frames: &[&[u8]]) -> Vec<Disposition> {
+        let mut dispositions = vec![Disposition::Drop(DropReason::Internal); frames.len()];
+        self.pipeline.begin_batch(self.now);
+        self.pipeline.judge_batch(port, frames, &mut dispositions);
+        self.pipeline.end_batch();
+        dispositions
     }
 
     pub(crate) fn passes(&mut self, port: Port, frame: &[u8]) -> bool {
