@@ -5,7 +5,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 DEMO = target/release/examples/demo
 
-.PHONY: help setup demo demo-keep demo-clean test bench check
+.PHONY: help setup setup-bench demo demo-keep demo-clean test bench check
 
 help:
 	@echo 'make demo        real packets judged by the real gateway, in network namespaces'
@@ -18,6 +18,10 @@ help:
 setup:
 	@.ci/setup
 
+setup-bench:
+	@.ci/setup bench
+	@benches/peers/prepare
+
 demo demo-keep: setup
 	cargo build --release --locked --workspace --bins --examples
 	$(DEMO) $(if $(filter demo-keep,$@),--keep)
@@ -29,9 +33,12 @@ test: setup
 	cargo build --locked --workspace --all-targets
 	cargo test --locked --workspace --no-fail-fast
 
-bench: setup
+# The rows of every bench that keeps any end in one table; those of an earlier run go first.
+bench: setup-bench
 	cargo build --release --locked --workspace --bins
+	rm -rf target/bench/rows
 	cargo bench --locked --workspace
+	@cat target/bench/table.md
 
 check:
 	cargo fmt --all -- --check

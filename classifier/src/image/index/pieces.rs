@@ -32,6 +32,12 @@ impl DirectIndex {
         Self { shift, first }
     }
 
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.first)
+    }
+
     /// The last piece that begins at or below the address.
     #[inline]
     #[must_use]
@@ -73,6 +79,12 @@ impl TreeIndex {
             let level = below.iter().step_by(NODE).copied().collect();
             levels.push(level);
         }
+    }
+
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.levels.iter().map(|level| size_of_val(&**level)).sum()
     }
 
     /// The last piece that begins at or below the address.
