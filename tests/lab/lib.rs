@@ -15,6 +15,7 @@ pub mod attempt;
 pub mod binaries;
 pub mod deadline;
 pub mod documents;
+pub mod equality;
 pub mod failure;
 pub mod frames;
 pub mod gateway;
