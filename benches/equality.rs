@@ -30,6 +30,9 @@ fn main() -> ExitCode {
         }
         let started = Instant::now();
         let scenario = (case.make)();
+        if let Some(note) = scenario.note {
+            println!("{}: {note}", case.name);
+        }
         let asked = questions(&scenario, count, &mut Rng::with_seed(13));
         match compare(&scenario.set, &asked) {
             Ok(tally) => println!("{}: {tally}; {:.1?}", case.name, started.elapsed()),

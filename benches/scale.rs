@@ -4,20 +4,25 @@
     clippy::cast_precision_loss,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::print_stdout,
     reason = "benches stop at the first surprise and print what they saw"
 )]
+
+#[path = "support/table.rs"]
+mod table;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::process::Command;
 
 use classifier::compile::{Limits, compile};
-use classifier::decision::Verdict;
+use classifier::decision::{Decision, Verdict};
 use classifier::image::{Image, ImageBytes};
 use classifier::packet::{Crossing, IpVersion, PacketKey};
 use fastrand::Rng;
 use ravelin::scenario::{CASES, Case, Draw, INWARD};
+use table::{Bound, Row, Seen};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -47,7 +52,7 @@ fn main() {
             }
         }
     }
-    report(&cases, &seen);
+    table::record("scale", &rows(&cases, &seen));
 }
 
 /// What rounds saw, by what it is called.
@@ -58,7 +63,9 @@ fn run(case: &Case) -> Vec<(String, f64)> {
     let itself = std::env::current_exe().expect("this program");
     let output = Command::new(itself).env(CASE, case.name).output().expect("this program");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complaint}");
+    print!("{complaint}");
     let figure = |line: &str| {
         let (name, value) = line.rsplit_once(' ')?;
         Some((name.to_owned(), value.parse().ok()?))
@@ -69,80 +76,138 @@ fn run(case: &Case) -> Vec<(String, f64)> {
 /// Names and values, one a line, for the process that started this one.
 fn measure(case: &Case) {
     let scenario = (case.make)();
+    if let Some(note) = scenario.note {
+        eprintln!("{}: {note}", case.name);
+    }
     let size = scenario.size();
     println!("sets {}", size.sets);
     println!("prefixes {}", size.prefixes);
-    println!("of them IPv6 {}", size.v6_prefixes);
+    println!("IPv6 prefixes {}", size.v6_prefixes);
     println!("rules {}", size.rules);
-    println!("input, MB {:.0}", memory_mb("VmRSS:"));
+    println!("input memory {:.0}", memory_mb("VmRSS:"));
     let started = cpu_seconds();
     let image = compile(&scenario.set, 1, &Limits::default()).expect("a policy that compiles");
-    println!("compile, s {:.3}", cpu_seconds() - started);
-    println!("peak with input, MB {:.0}", memory_mb("VmHWM:"));
-    println!("image, MB {:.1}", image.bytes().len() as f64 / 1e6);
+    println!("compile {:.3}", cpu_seconds() - started);
+    println!("peak memory {:.0}", memory_mb("VmHWM:"));
+    println!("image {:.1}", image.bytes().len() as f64 / 1e6);
     let bytes = ImageBytes::from_slice(image.bytes());
     let started = cpu_seconds();
     black_box(Image::load(bytes).expect("a good image"));
-    println!("load, ms {:.1}", (cpu_seconds() - started) * 1e3);
+    println!("load {:.1}", (cpu_seconds() - started) * 1e3);
     let mut rng = Rng::with_seed(11);
     for draw in Draw::ALL {
         let packets = scenario.packets(PACKETS, draw, &mut rng);
         classify(&image, &packets, INWARD, draw.name());
         if scenario.crossing != INWARD {
-            classify(&image, &packets, scenario.crossing, &format!("{}, both ends", draw.name()));
+            let name = format!("{}, judged for both ends", draw.name());
+            classify(&image, &packets, scenario.crossing, &name);
         }
     }
-    for (version, name) in [(IpVersion::V4, "IPv4"), (IpVersion::V6, "IPv6")] {
-        if version == IpVersion::V6 && scenario.percent.v6 == 0 {
-            continue;
+    for (version, name) in [(IpVersion::V4, "IPv4 only"), (IpVersion::V6, "IPv6 only")] {
+        if scenario.percent.v6 > 0 {
+            let packets = scenario.packets_of(version, PACKETS, Draw::Even, &mut rng);
+            classify(&image, &packets, INWARD, &format!("uniform, {name}"));
         }
-        let packets = scenario.packets_of(version, PACKETS, Draw::Even, &mut rng);
-        classify(&image, &packets, INWARD, &format!("uniform, {name} only"));
     }
 }
 
+/// In batches, as the worker does, and one by one.
 fn classify(image: &Image, packets: &[PacketKey], crossing: Crossing, name: &str) {
     let view = image.view();
-    let mut allowed = 0;
+    let asked: Vec<(PacketKey, Crossing)> = packets.iter().map(|key| (*key, crossing)).collect();
+    let mut decisions = vec![Decision::NOTHING_APPLIES; asked.len()];
+    let batched = passes(|| view.classify_batch(black_box(&asked), &mut decisions));
+    let allowed = decisions.iter().filter(|it| it.verdict() == Verdict::Allow).count();
+    let single = passes(|| {
+        for (packet, crossing) in black_box(&asked) {
+            let _ = black_box(view.classify(packet, *crossing));
+        }
+    });
+    println!("batch, {name} {:.1}", batched / packets.len() as f64);
+    println!("one by one, {name} {:.1}", single / packets.len() as f64);
+    println!("allowed, {name} {:.1}", allowed as f64 * 100.0 / packets.len() as f64);
+}
+
+/// Nanoseconds of CPU of the middle one of a few passes.
+fn passes(mut pass: impl FnMut()) -> f64 {
     let mut times: Vec<f64> = (0..PASSES)
         .map(|_| {
             let started = cpu_seconds();
-            let is_allowed = |packet: &&PacketKey| {
-                view.classify(black_box(packet), crossing).verdict() == Verdict::Allow
-            };
-            allowed = packets.iter().filter(is_allowed).count();
-            (cpu_seconds() - started) * 1e9 / packets.len() as f64
+            pass();
+            (cpu_seconds() - started) * 1e9
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    println!("one by one, {name}, ns {:.1}", times[PASSES / 2]);
-    println!("allowed, {name}, % {:.1}", allowed as f64 * 100.0 / packets.len() as f64);
+    times[PASSES / 2]
 }
 
-/// One column for each case: median, and range where rounds differ.
-fn report(cases: &[&Case], seen: &[Figures]) {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    println!("\nload average: {}; {ROUNDS} rounds, median [range]\n", load.trim());
-    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
-    println!("| | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
-    let mut rows: Vec<&String> = seen.iter().flat_map(BTreeMap::keys).collect();
-    rows.sort_unstable();
-    rows.dedup();
-    for row in rows {
-        let cells = seen.iter().map(|figures| figures.get(row).map_or(String::new(), |v| cell(v)));
-        println!("| {row} | {} |", cells.collect::<Vec<_>>().join(" | "));
+fn rows(cases: &[&Case], seen: &[Figures]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (case, figures) in cases.iter().zip(seen) {
+        for (name, values) in figures {
+            let (bar, goal) = bounds(case.name, name);
+            rows.push(Row {
+                what: format!("{}: {name}", case.name),
+                unit: unit(name),
+                ours: Seen::of(values.clone()),
+                bar: at_most(bar),
+                goal: at_most(goal),
+                ..Row::default()
+            });
+        }
+    }
+    let named = |name: &str| Some(&seen[cases.iter().position(|case| case.name == name)?]);
+    for (few, many, what) in [
+        ("corporate-10-rules", "corporate-10k-rules", "growth from 10 to 10,000 rules"),
+        (
+            "corporate-10-rules-small",
+            "corporate-10-rules",
+            "growth from 1,300 to 1.37 million prefixes",
+        ),
+        ("corporate-10-rules-small", "corporate-10k-rules", "growth of both"),
+    ] {
+        let (Some(few), Some(many)) = (named(few), named(many)) else { continue };
+        for draw in Draw::ALL {
+            let name = format!("batch, {}", draw.name());
+            let ratios = many[&name].iter().zip(&few[&name]).map(|(many, few)| many / few);
+            let (bar, goal) = (at_most(Some(4.0)), at_most(Some(2.0)));
+            let ours = Seen::of(ratios.collect());
+            let what = format!("{what}: {name}");
+            rows.push(Row { what, unit: "times", ours, bar, goal, ..Row::default() });
+        }
+    }
+    rows
+}
+
+fn unit(name: &str) -> &'static str {
+    match name {
+        "compile" => "s of CPU",
+        "image" | "input memory" | "peak memory" => "MB",
+        "load" => "ms of CPU",
+        name if name.starts_with("batch") || name.starts_with("one by one") => "ns of CPU",
+        name if name.starts_with("allowed") => "%",
+        _ => "",
     }
 }
 
-fn cell(values: &[f64]) -> String {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
-    let median = sorted[sorted.len() / 2];
-    if low.to_bits() == high.to_bits() {
-        return format!("{median}");
-    }
-    format!("{median} [{low} to {high}]")
+/// Bar and goal of a figure, if it has any.
+fn bounds(case: &str, name: &str) -> (Option<f64>, Option<f64>) {
+    let (bar, goal) = match (case, name) {
+        ("corporate-1k-rules", "batch, uniform" | "batch, zipf") => (120.0, 60.0),
+        ("corporate-10k-rules", "batch, uniform" | "batch, zipf") => (200.0, 100.0),
+        ("corporate-48k-rules", "batch, uniform" | "batch, zipf") => (400.0, 150.0),
+        ("corporate-10k-rules", "compile") => (1.0, 0.4),
+        ("corporate-48k-rules" | "nesting", "compile") => (2.0, 1.0),
+        ("corporate-10k-rules" | "corporate-48k-rules", "peak memory") => (600.0, 600.0),
+        ("nesting", "peak memory") => (512.0, 200.0),
+        (_, "load") => (150.0, 150.0),
+        _ => return (None, None),
+    };
+    (Some(bar), Some(goal))
+}
+
+fn at_most(most: Option<f64>) -> Bound {
+    Bound { at_most: most, ..Bound::default() }
 }
 
 /// CPU time of this thread: what the neighbours do shows less in it than on the clock.

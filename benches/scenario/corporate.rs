@@ -19,6 +19,18 @@ pub fn corporate(seed: u64, scale: f64, rules: usize) -> Scenario {
     corporate_in(internet, seed, scale, rules)
 }
 
+/// The same, full size, in the real world; where its lists are not there, in a made one, with a note that says so.
+#[must_use]
+pub fn corporate_for_real(seed: u64, rules: usize) -> Scenario {
+    let Some(internet) = Internet::listed() else {
+        let note = Some(
+            "no address lists: run benches/peers/prepare; a made world takes the real one's place",
+        );
+        return Scenario { note, ..corporate(seed, 1.0, rules) };
+    };
+    corporate_in(internet, seed, 1.0, rules)
+}
+
 /// The same in a world that is given.
 #[must_use]
 pub fn corporate_in(internet: Internet, seed: u64, scale: f64, rules: usize) -> Scenario {
@@ -38,7 +50,8 @@ pub fn corporate_in(internet: Internet, seed: u64, scale: f64, rules: usize) -> 
     destinations.extend(estate.inside);
     destinations.shuffle(usize::MAX, &mut rng);
     let percent = Percent { v6: 13, udp: 0 };
-    Scenario { set: estate.set, crossing: INWARD, sources, destinations, percent, ports }
+    let set = estate.set;
+    Scenario { note: None, set, crossing: INWARD, sources, destinations, percent, ports }
 }
 
 struct Estate {

@@ -49,7 +49,15 @@ pub fn feeds(seed: u64, scale: f64) -> Scenario {
     let destinations = tenants(&mut set);
     policies(&mut set, &mut rng);
     let percent = Percent { v6: 5, udp: 5 };
-    Scenario { set, crossing: INWARD, sources, destinations, percent, ports: PORTS.to_vec() }
+    Scenario {
+        note: None,
+        set,
+        crossing: INWARD,
+        sources,
+        destinations,
+        percent,
+        ports: PORTS.to_vec(),
+    }
 }
 
 /// What feeds have heard of: bad addresses live close together, and one feed copies another.

@@ -1,7 +1,12 @@
 //! The world outside: every address block has a country and, cut finer, an autonomous system.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
 use fastrand::Rng;
-use ipnet::IpNet;
+use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 
 use super::build::{net, net6};
 use super::draw::{Draw, pick, scaled, zipf};
@@ -42,6 +47,30 @@ impl Internet {
         internet.cut_v4(scaled(895_000, scale), rng);
         internet.cut_v6(scaled(155_000, scale), rng);
         internet
+    }
+
+    /// The real one, as the lists say that `benches/peers/prepare` fetches: countries in IPv4, systems in both families.
+    /// `None` when the lists are not there.
+    #[must_use]
+    pub fn listed() -> Option<Self> {
+        let lists = lists();
+        let mut countries = BTreeMap::new();
+        read(&lists.join("country/geo-whois-asn-country-ipv4.csv"), &mut countries)?;
+        let mut systems = BTreeMap::new();
+        read(&lists.join("asn/asn-ipv4.csv"), &mut systems)?;
+        read(&lists.join("asn/asn-ipv6.csv"), &mut systems)?;
+        Some(Self { countries: by_size(countries), systems: by_size(systems) })
+    }
+
+    /// Countries alone, in both families.
+    #[must_use]
+    pub fn listed_countries() -> Option<Vec<Owner>> {
+        let mut countries = BTreeMap::new();
+        for family in ["ipv4", "ipv6"] {
+            let file = format!("country/geo-whois-asn-country-{family}.csv");
+            read(&lists().join(file), &mut countries)?;
+        }
+        Some(by_size(countries))
     }
 
     /// The prefixes of autonomous systems, which tell the world apart as finely as it gets.
@@ -93,4 +122,36 @@ impl Internet {
         let at = zipf(self.systems.len(), rng);
         &mut self.systems[at].nets
     }
+}
+
+/// Where the set-up of benches puts lists.
+fn lists() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    target.unwrap_or_else(beside).join("bench/lists")
+}
+
+/// Reads lines of `first,last,whose`, with more behind it or not.
+fn read(path: &Path, owners: &mut BTreeMap<String, Vec<IpNet>>) -> Option<()> {
+    let text = fs::read_to_string(path).ok()?;
+    for line in text.lines() {
+        let mut fields = line.splitn(4, ',');
+        let mut address = || fields.next()?.parse::<IpAddr>().ok();
+        let subnets: IpSubnets = match (address()?, address()?) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Ipv4Subnets::new(first, last, 0).into(),
+            (IpAddr::V6(first), IpAddr::V6(last)) => Ipv6Subnets::new(first, last, 0).into(),
+            _ => return None,
+        };
+        let owner = fields.next()?.to_lowercase();
+        owners.entry(owner).or_default().extend(subnets);
+    }
+    Some(())
+}
+
+/// Those with most prefixes first.
+fn by_size(owners: BTreeMap<String, Vec<IpNet>>) -> Vec<Owner> {
+    let mut owners: Vec<Owner> =
+        owners.into_iter().map(|(code, nets)| Owner { code, nets }).collect();
+    owners.sort_by_key(|owner| std::cmp::Reverse(owner.nets.len()));
+    owners
 }

@@ -29,6 +29,8 @@ pub const ACROSS: Crossing = Crossing::sides(Side::Inside, Side::Inside);
 /// A policy set, and what draws its traffic.
 #[derive(Clone, Debug)]
 pub struct Scenario {
+    /// What a reader of its figures must know, if anything.
+    pub note: Option<&'static str>,
     /// The policy.
     pub set: PolicySet,
     /// The way that most of its traffic takes.
@@ -127,12 +129,13 @@ pub struct Case {
 const SEED: u64 = 7;
 
 /// The large scenarios, and two small ones to see growth from.
-pub const CASES: [Case; 8] = [
+pub const CASES: [Case; 9] = [
     Case { name: "corporate-10-rules-small", make: || corporate::corporate(SEED, 0.001, 10) },
     Case { name: "corporate-10-rules", make: || corporate::corporate(SEED, 1.0, 10) },
     Case { name: "corporate-1k-rules", make: || corporate::corporate(SEED, 1.0, 1_000) },
     Case { name: "corporate-10k-rules", make: || corporate::corporate(SEED, 1.0, 10_000) },
     Case { name: "corporate-48k-rules", make: || corporate::corporate(SEED, 1.0, 50_000) },
+    Case { name: "corporate-10k-rules-real", make: || corporate::corporate_for_real(SEED, 10_000) },
     Case { name: "bank", make: || bank::bank(SEED, 1.0) },
     Case { name: "feeds", make: || feeds::feeds(SEED, 1.0) },
     Case { name: "nesting", make: || nesting::nesting(SEED, 10_000, 100) },

@@ -33,5 +33,5 @@ pub fn nesting(seed: u64, sets: usize, prefixes: usize) -> Scenario {
         ..Policy::new("nested")
     });
     let (percent, ports) = (Percent::default(), vec![443, 80]);
-    Scenario { set, crossing: INWARD, sources, destinations, percent, ports }
+    Scenario { note: None, set, crossing: INWARD, sources, destinations, percent, ports }
 }

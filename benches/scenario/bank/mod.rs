@@ -53,7 +53,7 @@ pub fn bank(seed: u64, scale: f64) -> Scenario {
     let ports = vec![8443, 8080, 9090, 5432, 6379, 9100, 443, 53, 31_337];
     let percent = Percent { v6: 30, udp: 10 };
     let Ends { sources, destinations } = ends;
-    Scenario { set, crossing: ACROSS, sources, destinations, percent, ports }
+    Scenario { note: None, set, crossing: ACROSS, sources, destinations, percent, ports }
 }
 
 struct Ends {
