@@ -1,12 +1,13 @@
 //! Content: what is true of an address because something covers it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::order::{Block, Order};
+use super::order::{Order, Planes};
 use super::position;
 use super::select::SelectorIndex;
 use super::set_lists::merge;
-use super::sets::{Definition, Filter, MatchSets};
+use super::sets::{Definition, Filter};
 use crate::decision::Direction;
 use crate::image::Plane;
 use crate::label::Labels;
@@ -34,6 +35,11 @@ pub(super) struct Protection {
 }
 
 impl Content {
+    /// The content of addresses that a rule names: they belong to one match set.
+    pub(super) fn of_set(set: u32) -> Self {
+        Self { sets: vec![set], ..Self::default() }
+    }
+
     /// The content of an address that both cover. Never a merge of labels: both were evaluated on their own.
     pub(super) fn union(&self, other: &Self) -> Self {
         Self {
@@ -54,55 +60,90 @@ impl Protection {
     }
 }
 
-/// What each object contributes, in the order of `PolicySet::objects`.
-pub(super) fn of_objects<'a>(
-    set: &'a PolicySet,
-    order: &Order<'_>,
-    sets: &MatchSets<'_>,
-) -> Vec<Content> {
-    let protections = Protections::of(set, order);
-    let memberships = Memberships::of(sets);
-    let mut known: HashMap<&'a Labels, (Vec<u32>, [Protection; 2])> = HashMap::new();
-    let of = |object: &'a Object| {
-        let Object { labels, peer_only, .. } = object;
-        let (sets, protections) = known
-            .entry(labels)
-            .or_insert_with(|| (memberships.by_labels(labels), protections.of_labels(labels)));
-        let [enforced, pending] = if *peer_only { Default::default() } else { protections.clone() };
-        let sets = merge(sets, &memberships.by_ports(object));
-        Content { covered: !peer_only, sets, enforced, pending }
-    };
-    set.objects.iter().map(of).collect()
+/// Tells what an object contributes.
+#[derive(Debug)]
+pub(super) struct Contents {
+    protections: Protections,
+    memberships: Memberships,
 }
 
+impl Contents {
+    pub(super) fn of(set: &PolicySet, order: &Order<'_>, definitions: &[Definition]) -> Self {
+        let mut memberships = Memberships::default();
+        memberships.add(definitions);
+        Self { protections: Protections::of(set, order), memberships }
+    }
+
+    /// What each object contributes, in the order of `PolicySet::objects`.
+    pub(super) fn of_objects<'a>(&self, set: &'a PolicySet) -> Vec<Content> {
+        let mut known: HashMap<&'a Labels, OfLabels> = HashMap::new();
+        let mut of = |object: &'a Object| {
+            let Object { labels, .. } = object;
+            let of_labels = known.entry(labels).or_insert_with(|| self.of_labels(labels));
+            self.with_ports(object, of_labels)
+        };
+        set.objects.iter().map(&mut of).collect()
+    }
+
+    /// What one contributes.
+    pub(super) fn of_object(&self, object: &Object) -> Content {
+        self.with_ports(object, &self.of_labels(&object.labels))
+    }
+
+    /// Takes further match sets in, numbered on.
+    pub(super) fn add(&mut self, definitions: &[Definition]) {
+        self.memberships.add(definitions);
+    }
+
+    fn of_labels(&self, labels: &Labels) -> OfLabels {
+        (self.memberships.by_labels(labels), self.protections.of_labels(labels))
+    }
+
+    fn with_ports(&self, object: &Object, (sets, protections): &OfLabels) -> Content {
+        let covered = !object.peer_only;
+        let [enforced, pending] =
+            if covered { protections.clone() } else { <[Protection; 2]>::default() };
+        let sets = merge(sets, &self.memberships.by_ports(object));
+        Content { covered, sets, enforced, pending }
+    }
+}
+
+/// Match sets, and what protects, enforced and pending.
+type OfLabels = (Vec<u32>, [Protection; 2]);
+
 /// Which blocks protect an object.
-struct Protections<'a> {
-    index: SelectorIndex<'a>,
-    /// For each policy its blocks, with their ranks.
-    blocks: Vec<Vec<(u32, &'a Block<'a>)>>,
+#[derive(Debug)]
+struct Protections {
+    index: SelectorIndex,
+    /// For each policy its blocks: rank, direction, and in which evaluations it is there.
+    blocks: Vec<Vec<(u32, Direction, Planes)>>,
     planes: &'static [Plane],
 }
 
-impl<'a> Protections<'a> {
-    fn of(set: &'a PolicySet, order: &'a Order<'a>) -> Self {
+impl Protections {
+    fn of(set: &PolicySet, order: &Order<'_>) -> Self {
         let mut blocks = vec![Vec::new(); set.policies.len()];
         for (rank, block) in (0..).zip(&order.blocks) {
             let protects = matches!(block.hook, Some(Hook::Normal | Hook::Forward));
             if let Some(slot) = blocks.get_mut(block.policy as usize).filter(|_| protects) {
-                slot.push((rank, block));
+                slot.push((rank, block.direction, block.planes));
             }
         }
-        let index = SelectorIndex::of(set.policies.iter().map(|policy| &policy.selector));
+        let mut index = SelectorIndex::default();
+        for policy in &set.policies {
+            index.add(&Arc::new(policy.selector.clone()));
+        }
         Self { index, blocks, planes: order.planes() }
     }
 
     fn of_labels(&self, labels: &Labels) -> [Protection; 2] {
         let mut protections = [Protection::default(), Protection::default()];
         for policy in self.index.matching(labels) {
-            for (rank, block) in self.blocks.get(policy as usize).into_iter().flatten() {
+            let blocks = self.blocks.get(policy as usize).into_iter().flatten();
+            for (rank, direction, planes) in blocks {
                 for (plane, protection) in self.planes.iter().zip(&mut protections) {
-                    if block.planes.has(*plane) {
-                        match block.direction {
+                    if planes.has(*plane) {
+                        match direction {
                             Direction::Ingress => protection.ingress.push(*rank),
                             Direction::Egress => protection.egress.push(*rank),
                         }
@@ -119,55 +160,60 @@ impl<'a> Protections<'a> {
 }
 
 /// Which match sets the addresses of an object belong to because it covers them.
-struct Memberships<'a> {
-    index: SelectorIndex<'a>,
+#[derive(Debug, Default)]
+struct Memberships {
+    index: SelectorIndex,
     /// For each selector of the index: the number of its set, and what the object must not match.
-    filters: Vec<NumberedFilter<'a>>,
+    filters: Vec<NumberedFilter>,
     /// For each name, protocol and port: the sets that ask for it, and of which objects.
-    by_port: HashMap<(&'a str, u8, u16), Vec<NumberedFilter<'a>>>,
+    by_port: HashMap<NamedPort, Vec<NumberedFilter>>,
+    /// How many match sets there are.
+    sets: usize,
 }
 
 /// The number of a match set, and which objects put addresses into it.
-type NumberedFilter<'a> = (u32, Filter<'a>);
+type NumberedFilter = (u32, Filter);
 
-impl<'a> Memberships<'a> {
-    fn of(sets: &'a MatchSets<'a>) -> Self {
-        let mut filters = Vec::new();
-        let mut selectors = Vec::new();
-        let mut by_port: HashMap<_, Vec<_>> = HashMap::new();
-        for (at, definition) in sets.definitions.iter().enumerate() {
+impl Memberships {
+    fn add(&mut self, definitions: &[Definition]) {
+        for definition in definitions {
+            let number = position(self.sets);
+            self.sets += 1;
             match definition {
                 Definition::Objects(filter) => {
-                    selectors.extend(filter.positive);
-                    filters.push((position(at), *filter));
+                    if let Some(positive) = &filter.positive {
+                        self.index.add(positive);
+                        self.filters.push((number, filter.clone()));
+                    }
                 }
                 Definition::NamedPort { filter, names, protocol, port } => {
-                    for name in *names {
-                        let key = (name.as_str(), *protocol, *port);
-                        by_port.entry(key).or_default().push((position(at), *filter));
+                    for name in names {
+                        let (protocol, port) = (*protocol, *port);
+                        let key = NamedPort { name: name.clone(), protocol, port };
+                        self.by_port.entry(key).or_default().push((number, filter.clone()));
                     }
                 }
                 Definition::Nets(_) => {}
             }
         }
-        Self { index: SelectorIndex::of(selectors), filters, by_port }
     }
 
     fn by_labels(&self, labels: &Labels) -> Vec<u32> {
         let matching = self.index.matching(labels).into_iter();
         let filters = matching.filter_map(|number| self.filters.get(number as usize));
-        let lets_in = |filter: &Filter<'_>| !filter.negative.is_some_and(|s| s.matches(labels));
+        let kept_out =
+            |filter: &Filter| filter.negative.as_ref().is_some_and(|s| s.matches(labels));
         let mut sets: Vec<u32> =
-            filters.filter(|(_, filter)| lets_in(filter)).map(|(set, _)| *set).collect();
+            filters.filter(|(_, filter)| !kept_out(filter)).map(|(set, _)| *set).collect();
         sets.sort_unstable();
         sets
     }
 
     fn by_ports(&self, object: &Object) -> Vec<u32> {
         let mut sets = Vec::new();
-        for NamedPort { name, protocol, port } in &object.ports {
-            let asked = self.by_port.get(&(name.as_str(), *protocol, *port));
-            let lets_in = |(_, filter): &&NumberedFilter<'_>| filter.lets_in(object);
+        for port in &object.ports {
+            let asked = self.by_port.get(port);
+            let lets_in = |(_, filter): &&NumberedFilter| filter.lets_in(&object.labels);
             sets.extend(asked.into_iter().flatten().filter(lets_in).map(|(set, _)| *set));
         }
         sets

@@ -39,10 +39,7 @@ pub(super) fn rows<'a>(
     let mut count = 0;
     let mut blocks = Vec::with_capacity(order.blocks.len());
     for block in &order.blocks {
-        let mut rows = Vec::with_capacity(block.rules.len());
-        for (number, rule) in block.rules.iter().enumerate() {
-            expand(rule, position(number), sets, limit, &mut rows)?;
-        }
+        let rows = rows_of(block.rules, sets, limit)?;
         count += rows.len();
         if count > limit {
             return Err(count);
@@ -50,6 +47,19 @@ pub(super) fn rows<'a>(
         blocks.push(rows);
     }
     Ok(blocks)
+}
+
+/// The rows of one list of rules. Fails as `rows` does.
+pub(super) fn rows_of<'a>(
+    rules: &'a [Rule],
+    sets: &mut MatchSets<'a>,
+    limit: usize,
+) -> Result<Vec<Row<'a>>, usize> {
+    let mut rows = Vec::with_capacity(rules.len());
+    for (number, rule) in rules.iter().enumerate() {
+        expand(rule, position(number), sets, limit, &mut rows)?;
+    }
+    if rows.len() > limit { Err(rows.len()) } else { Ok(rows) }
 }
 
 fn expand<'a>(

@@ -8,10 +8,13 @@
 //! 5. `pieces`: the address space cut at all prefix boundaries; each piece has the union of what covers it: its *class*.
 //! 6. `emit`: programs, rules and names as tables.
 
+mod classes;
 mod content;
+mod covers;
 mod emit;
 mod expand;
 mod interface;
+mod live;
 mod order;
 mod pieces;
 mod select;
@@ -21,6 +24,13 @@ mod text;
 
 use std::fmt;
 
+use self::classes::Classes;
+use self::content::Contents;
+use self::covers::Cover;
+use self::emit::Programs;
+pub use self::live::{Change, Declined, Live, changes};
+use self::order::Order;
+use self::sets::{Definition, KnownSets, MatchSets};
 use crate::image::rule::RULE_NUMBERS;
 use crate::image::{Image, ImageError};
 use crate::resource::PolicySet;
@@ -83,7 +93,25 @@ pub fn compile(
     generation: u64,
     limits: &Limits,
 ) -> Result<Image, Vec<CompileError>> {
-    let mut order = order::Order::of(set);
+    compiled(set, generation, limits).map(|compiled| compiled.image)
+}
+
+/// An image, and what it was made of that changes can build on.
+struct Compiled {
+    image: Image,
+    contents: Contents,
+    covers: [Vec<Cover>; 2],
+    classes: Classes,
+    programs: Programs,
+    definitions: Vec<Definition>,
+}
+
+fn compiled(
+    set: &PolicySet,
+    generation: u64,
+    limits: &Limits,
+) -> Result<Compiled, Vec<CompileError>> {
+    let mut order = Order::of(set);
     let interfaces = interface::interfaces(set, &mut order);
     if order.rule_count() > limits.rules {
         return Err(too_many("rules", order.rule_count(), limits.rules));
@@ -92,19 +120,32 @@ pub fn compile(
     if longest > RULE_NUMBERS {
         return Err(too_many("rules in one direction of a policy", longest, RULE_NUMBERS));
     }
-    let mut sets = sets::MatchSets::new(set);
+    let none = KnownSets::default();
+    let mut sets = MatchSets::new(set, &none);
     let rows = expand::rows(&order, &mut sets, limits.rules)
         .map_err(|count| too_many("rules, ports by name resolved,", count, limits.rules))?;
-    let objects = content::of_objects(set, &order, &sets);
-    let space = pieces::cut(set, &sets, &objects, limits.classes)
+    let MatchSets { definitions, .. } = sets;
+    let contents = Contents::of(set, &order, &definitions);
+    let mut classes = Classes::new(limits.classes);
+    let covers = covers::of_set(set, &definitions, &contents.of_objects(set), &mut classes);
+    let pieces = pieces::of_space(set, &covers, &mut classes)
         .map_err(|count| too_many("identity classes", count, limits.classes))?;
-    let rules = emit::RuleSource { order: &order, rows: &rows, sets: &sets };
-    let bytes = emit::emit(set, rules, &interfaces, &space, generation);
+    let source = emit::Source {
+        set,
+        order: &order,
+        rows: &rows,
+        interfaces: &interfaces,
+        pieces: &pieces,
+        classes: &classes,
+        match_sets: definitions.len(),
+    };
+    let (bytes, programs) = emit::emit(source, generation);
     let size = bytes.as_bytes().len();
     if size > limits.image_bytes {
         return Err(too_many("bytes of image", size, limits.image_bytes));
     }
-    Image::load(bytes).map_err(|error| vec![CompileError::Inconsistent(error)])
+    let image = Image::load(bytes).map_err(|error| vec![CompileError::Inconsistent(error)])?;
+    Ok(Compiled { image, contents, covers, classes, programs, definitions })
 }
 
 fn too_many(what: &'static str, count: usize, limit: usize) -> Vec<CompileError> {

@@ -3,40 +3,10 @@
 //! Prefixes are nested or disjoint, so a sweep with a stack visits every piece once. The state of the stack is shared:
 //! pushing the same content on the same state gives the same state, so deep nesting is computed once.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-
-use super::content::{Content, Protection};
-use super::position;
-use super::set_lists::SetLists;
-use super::sets::{Definition, MatchSets};
+use super::classes::Classes;
+use super::covers::{self, Cover, Family};
 use crate::image::layout::NONE;
 use crate::resource::PolicySet;
-
-/// Both families, and the classes they share.
-#[derive(Debug)]
-pub(super) struct Space {
-    pub(super) v4: Vec<Piece>,
-    pub(super) v6: Vec<Piece>,
-    /// What is true of each class.
-    pub(super) classes: Vec<Class>,
-    /// What `Class::sets` counts in.
-    pub(super) lists: SetLists,
-}
-
-/// What is true of a class of addresses.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Class {
-    /// Some object that can be protected covers them.
-    pub(super) covered: bool,
-    /// The list of match sets that they belong to.
-    pub(super) sets: u32,
-    pub(super) enforced: Protection,
-    /// Empty when nothing is staged.
-    pub(super) pending: Protection,
-}
 
 /// Addresses from `start` up to the next piece.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,117 +17,82 @@ pub(super) struct Piece {
     pub(super) name: u32,
 }
 
-/// Cuts both families. Fails with the number of classes when there are more than `class_limit`.
-pub(super) fn cut(
-    set: &PolicySet,
-    sets: &MatchSets<'_>,
-    objects: &[Content],
-    class_limit: usize,
-) -> Result<Space, usize> {
-    let mut classes = Classes::new(class_limit);
-    let covers = covers(set, sets, objects, &mut classes);
-    let covers = joined(&covers, &mut classes);
-    let (v4, v6): (Vec<Cover>, Vec<Cover>) = covers.into_iter().partition(|cover| cover.is_v4);
-    let v4 = sweep(v4, u128::from(u32::MAX), &mut classes)?;
-    let v6 = sweep(v6, u128::MAX, &mut classes)?;
-    Ok(Space { v4, v6, classes: classes.known, lists: classes.lists })
-}
-
-/// One prefix and what it contributes to the addresses in it.
+/// Addresses up to `last`, and what covers them, from the outermost in.
 #[derive(Clone, Copy, Debug)]
-struct Cover {
-    is_v4: bool,
-    first: u128,
-    last: u128,
-    /// What it contributes, as `Classes` counts contents.
-    content: u32,
-    /// The object it belongs to, or `NONE`.
-    name: u32,
+pub(super) struct Open {
+    pub(super) last: u128,
+    pub(super) class: u32,
+    pub(super) name: u32,
 }
 
-fn covers(
-    set: &PolicySet,
-    sets: &MatchSets<'_>,
-    objects: &[Content],
-    classes: &mut Classes,
-) -> Vec<Cover> {
-    let mut covers = Vec::new();
-    for (at, (object, content)) in set.objects.iter().zip(objects).enumerate() {
-        let content = classes.content(content.clone());
-        covers.extend(object.nets.iter().map(|net| cover(*net, content, position(at))));
+impl Open {
+    /// A whole family, before anything covers it. Fails as `Classes::union` does.
+    pub(super) fn family(family: Family, classes: &mut Classes) -> Result<Self, usize> {
+        Ok(Self { last: family.last(0, 0), class: classes.nothing()?, name: NONE })
     }
-    for (at, definition) in sets.definitions.iter().enumerate() {
-        let Definition::Nets(nets) = definition else { continue };
-        let content = classes.content(Content { sets: vec![position(at)], ..Content::default() });
-        covers.extend(nets.iter().map(|net| cover(*net, content, NONE)));
-    }
-    // Outer before inner; of equal prefixes, the object that is to name them last: first by kind, then by name.
-    let name_key = |cover: &Cover| {
-        set.objects
-            .get(cover.name as usize)
-            .map(|object| (object.kind, object.namespace.as_deref(), object.name.as_str()))
-    };
-    covers.sort_by(|a, b| {
-        let place = b.is_v4.cmp(&a.is_v4);
-        let place = place.then(a.first.cmp(&b.first)).then(b.last.cmp(&a.last));
-        place.then_with(|| match (name_key(a), name_key(b)) {
-            (Some(a), Some(b)) => b.cmp(&a),
-            (a, b) => a.is_some().cmp(&b.is_some()),
-        })
-    });
-    covers
-}
 
-/// Covers of the same prefix as one, so that what is nested is never deeper than a prefix is long. The last of them that
-/// has a name gives it.
-fn joined(covers: &[Cover], classes: &mut Classes) -> Vec<Cover> {
-    let place = |cover: &Cover| (cover.is_v4, cover.first, cover.last);
-    let mut joined = Vec::with_capacity(covers.len());
-    for same in covers.chunk_by(|a, b| place(a) == place(b)) {
-        let Some(last) = same.last() else { continue };
-        let named = same.iter().rev().find(|cover| cover.name != NONE);
+    /// What is so within one prefix more: covers of the same prefix, at least one. Of two names the one that `precedes`
+    /// the other stands. Fails as `Classes::union` does.
+    pub(super) fn within(
+        self,
+        family: Family,
+        same: &[Cover],
+        precedes: &impl Fn(u32, u32) -> bool,
+        classes: &mut Classes,
+    ) -> Result<Self, usize> {
+        let Some(cover) = same.first() else { return Ok(self) };
         let content = if same.len() == 1 {
-            last.content
+            cover.content
         } else {
             classes.content_of_all(same.iter().map(|cover| cover.content))
         };
-        joined.push(Cover { content, name: named.map_or(NONE, |cover| cover.name), ..*last });
+        let names = same.iter().map(|cover| cover.name).filter(|name| *name != NONE);
+        let name = names.reduce(|a, b| if precedes(b, a) { b } else { a });
+        Ok(Self {
+            last: family.last(cover.first, cover.length),
+            class: classes.union(self.class, content)?,
+            name: name.unwrap_or(self.name),
+        })
     }
-    joined
 }
 
-fn cover(net: IpNet, content: u32, name: u32) -> Cover {
-    let number = |address| match address {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address),
+/// The pieces of both families. Fails as `Classes::union` does.
+pub(super) fn of_space(
+    set: &PolicySet,
+    covers: &[Vec<Cover>; 2],
+    classes: &mut Classes,
+) -> Result<[Vec<Piece>; 2], usize> {
+    let key = |number: u32| set.objects.get(number as usize).map(covers::name_key);
+    let precedes = |a, b| key(a) < key(b);
+    let mut of = |family, covers| {
+        let outer = Open::family(family, classes)?;
+        cut(0, outer, family, covers, &precedes, classes)
     };
-    let is_v4 = matches!(net, IpNet::V4(_));
-    Cover { is_v4, first: number(net.network()), last: number(net.broadcast()), content, name }
+    let ([v4, v6], [covers_v4, covers_v6]) = (Family::BOTH, covers);
+    Ok([of(v4, covers_v4)?, of(v6, covers_v6)?])
 }
 
-/// What covers the current address, from the outermost in.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    last: u128,
-    class: u32,
-    name: u32,
-}
-
-fn sweep(covers: Vec<Cover>, end: u128, classes: &mut Classes) -> Result<Vec<Piece>, usize> {
-    let nothing = Open { last: end, class: classes.nothing()?, name: NONE };
-    let mut stack = vec![nothing];
+/// The pieces from `first` to the end of `outer`, which the covers, sorted, lie in. Fails as `Classes::union` does.
+pub(super) fn cut(
+    first: u128,
+    outer: Open,
+    family: Family,
+    covers: &[Cover],
+    precedes: &impl Fn(u32, u32) -> bool,
+    classes: &mut Classes,
+) -> Result<Vec<Piece>, usize> {
+    let mut stack = vec![outer];
     let mut pieces = Pieces::default();
-    pieces.begin(0, nothing);
-    for cover in covers {
-        close_before(cover.first, &mut stack, &mut pieces);
-        let outer = stack.last().copied().unwrap_or(nothing);
-        let class = classes.union(outer.class, cover.content)?;
-        let name = if cover.name == NONE { outer.name } else { cover.name };
-        let open = Open { last: cover.last, class, name };
-        pieces.begin(cover.first, open);
+    pieces.begin(first, outer);
+    for same in covers.chunk_by(|a, b| (a.first, a.length) == (b.first, b.length)) {
+        let Some(Cover { first, .. }) = same.first() else { continue };
+        close_before(*first, &mut stack, &mut pieces);
+        let around = stack.last().copied().unwrap_or(outer);
+        let open = around.within(family, same, precedes, classes)?;
+        pieces.begin(*first, open);
         stack.push(open);
     }
-    close_before(end, &mut stack, &mut pieces);
+    close_before(outer.last, &mut stack, &mut pieces);
     Ok(pieces.0)
 }
 
@@ -186,85 +121,6 @@ impl Pieces {
         if self.0.last().is_none_or(|last| (last.class, last.name) != (piece.class, piece.name)) {
             self.0.push(piece);
         }
-    }
-}
-
-/// Contents and classes, each stored once, and the unions already computed.
-#[derive(Debug)]
-struct Classes {
-    contents: Vec<Content>,
-    content_numbers: HashMap<Content, u32>,
-    known: Vec<Class>,
-    numbers: HashMap<Class, u32>,
-    /// For a class and a content that lies within it: the class of both.
-    unions: HashMap<(u32, u32), u32>,
-    lists: SetLists,
-    limit: usize,
-}
-
-impl Classes {
-    fn new(limit: usize) -> Self {
-        Self {
-            contents: Vec::new(),
-            content_numbers: HashMap::new(),
-            known: Vec::new(),
-            numbers: HashMap::new(),
-            unions: HashMap::new(),
-            lists: SetLists::new(),
-            limit,
-        }
-    }
-
-    fn content(&mut self, content: Content) -> u32 {
-        if let Some(number) = self.content_numbers.get(&content) {
-            return *number;
-        }
-        let number = position(self.contents.len());
-        self.contents.push(content.clone());
-        self.content_numbers.insert(content, number);
-        number
-    }
-
-    fn content_of_all(&mut self, contents: impl Iterator<Item = u32>) -> u32 {
-        let known = contents.filter_map(|number| self.contents.get(number as usize));
-        let all = known.fold(Content::default(), |all, content| all.union(content));
-        self.content(all)
-    }
-
-    /// The class of addresses that nothing covers.
-    fn nothing(&mut self) -> Result<u32, usize> {
-        let (enforced, pending) = <(Protection, Protection)>::default();
-        self.class(Class { covered: false, sets: 0, enforced, pending })
-    }
-
-    fn class(&mut self, class: Class) -> Result<u32, usize> {
-        if let Some(number) = self.numbers.get(&class) {
-            return Ok(*number);
-        }
-        if self.known.len() >= self.limit {
-            return Err(self.known.len() + 1);
-        }
-        let number = position(self.known.len());
-        self.known.push(class.clone());
-        self.numbers.insert(class, number);
-        Ok(number)
-    }
-
-    fn union(&mut self, outer: u32, inner: u32) -> Result<u32, usize> {
-        if let Some(number) = self.unions.get(&(outer, inner)) {
-            return Ok(*number);
-        }
-        let both = (self.known.get(outer as usize), self.contents.get(inner as usize));
-        let (Some(class), Some(content)) = both else { return Ok(outer) };
-        let union = Class {
-            covered: class.covered || content.covered,
-            sets: self.lists.union(class.sets, &content.sets),
-            enforced: class.enforced.union(&content.enforced),
-            pending: class.pending.union(&content.pending),
-        };
-        let number = self.class(union)?;
-        self.unions.insert((outer, inner), number);
-        Ok(number)
     }
 }
 

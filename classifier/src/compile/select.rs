@@ -4,6 +4,7 @@
 //! only of objects that do; the rest is asked of every object.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::position;
 use crate::label::Labels;
@@ -11,30 +12,29 @@ use crate::selector::{Expr, Selector};
 
 /// Selectors by what an object must have for them to match.
 #[derive(Debug, Default)]
-pub(super) struct SelectorIndex<'a> {
-    selectors: Vec<&'a Selector>,
-    by_value: HashMap<(&'a str, &'a str), Vec<u32>>,
-    by_label: HashMap<&'a str, Vec<u32>>,
+pub(super) struct SelectorIndex {
+    selectors: Vec<Arc<Selector>>,
+    /// By label and value.
+    by_value: HashMap<String, HashMap<String, Vec<u32>>>,
+    by_label: HashMap<String, Vec<u32>>,
     always: Vec<u32>,
 }
 
-impl<'a> SelectorIndex<'a> {
-    pub(super) fn of(selectors: impl IntoIterator<Item = &'a Selector>) -> Self {
-        let mut index = Self::default();
-        for selector in selectors {
-            let number = position(index.selectors.len());
-            index.selectors.push(selector);
-            match needs(selector.expr()) {
-                Need::Nothing => index.always.push(number),
-                Need::Label(label) => index.by_label.entry(label).or_default().push(number),
-                Need::OneOf(label, values) => {
-                    for value in values {
-                        index.by_value.entry((label, value)).or_default().push(number);
-                    }
+impl SelectorIndex {
+    /// Adds a selector; they are numbered as they come.
+    pub(super) fn add(&mut self, selector: &Arc<Selector>) {
+        let number = position(self.selectors.len());
+        self.selectors.push(Arc::clone(selector));
+        match needs(selector.expr()) {
+            Need::Nothing => self.always.push(number),
+            Need::Label(label) => self.by_label.entry(label.to_owned()).or_default().push(number),
+            Need::OneOf(label, values) => {
+                let of_label = self.by_value.entry(label.to_owned()).or_default();
+                for value in values {
+                    of_label.entry(value.to_owned()).or_default().push(number);
                 }
             }
         }
-        index
     }
 
     /// Numbers of the selectors that match, ascending.
@@ -48,10 +48,10 @@ impl<'a> SelectorIndex<'a> {
         };
         ask(&self.always);
         for (label, value) in labels {
-            if let Some(numbers) = self.by_value.get(&(label.as_str(), value.as_str())) {
+            if let Some(numbers) = self.by_value.get(label).and_then(|values| values.get(value)) {
                 ask(numbers);
             }
-            if let Some(numbers) = self.by_label.get(label.as_str()) {
+            if let Some(numbers) = self.by_label.get(label) {
                 ask(numbers);
             }
         }
@@ -115,8 +115,11 @@ mod tests {
             "b starts with 'z' && a in {'y'}",
             "!has(b)",
         ];
-        let selectors = texts.map(|text| Selector::parse(text).unwrap());
-        let index = SelectorIndex::of(&selectors);
+        let selectors = texts.map(|text| Arc::new(Selector::parse(text).unwrap()));
+        let mut index = SelectorIndex::default();
+        for selector in &selectors {
+            index.add(selector);
+        }
         for a in [None, Some("x"), Some("y"), Some("q")] {
             for b in [None, Some("z"), Some("zz")] {
                 let labels: Labels = [("a", a), ("b", b)]

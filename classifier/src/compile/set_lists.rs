@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::position;
 use crate::image::layout::NONE;
+use crate::image::set_lists::{SetListRow, Sets};
 
 /// A list that grows beyond this keeps what it had as its parent.
 const OWN_MAX: usize = 32;
@@ -14,22 +15,34 @@ const OWN_MAX: usize = 32;
 /// All lists; number 0 is the empty one.
 #[derive(Debug)]
 pub(super) struct SetLists {
-    pub(super) lists: Vec<SetList>,
+    lists: Vec<SetList>,
     numbers: HashMap<SetList, u32>,
+    /// For each list where its own sets begin when all are laid end to end, and the colours of all its sets.
+    laid: Vec<(u32, u64)>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct SetList {
+struct SetList {
     /// A list made before, all of whose sets are in this one too, or `NONE`.
-    pub(super) parent: u32,
+    parent: u32,
     /// Further sets, ascending.
-    pub(super) own: Vec<u32>,
+    own: Vec<u32>,
 }
 
 impl SetLists {
     pub(super) fn new() -> Self {
         let empty = SetList { parent: NONE, own: Vec::new() };
-        Self { lists: vec![empty.clone()], numbers: HashMap::from([(empty, 0)]) }
+        let numbers = HashMap::from([(empty.clone(), 0)]);
+        Self { lists: vec![empty], numbers, laid: vec![(0, 0)] }
+    }
+
+    /// The lists from one on, as rows of `Section::SetLists` with their own sets.
+    pub(super) fn rows_from(&self, first: usize) -> impl Iterator<Item = (SetListRow, &[u32])> {
+        let rows = self.lists.iter().zip(&self.laid).skip(first);
+        rows.map(|(SetList { parent, own }, (begin, colours))| {
+            let [low, high] = [*colours, colours >> 32].map(|half| (half & 0xffff_ffff) as u32);
+            ([*begin, begin + position(own.len()), *parent, low, high], own.as_slice())
+        })
     }
 
     /// The list of all sets of `outer` and these, which are ascending.
@@ -47,9 +60,18 @@ impl SetLists {
         let next = position(self.lists.len());
         let number = *self.numbers.entry(list.clone()).or_insert(next);
         if number == next {
+            self.lay(&list);
             self.lists.push(list);
         }
         number
+    }
+
+    fn lay(&mut self, SetList { parent, own }: &SetList) {
+        let end = self.lists.last().zip(self.laid.last());
+        let begin = end.map_or(0, |(list, (begin, _))| begin + position(list.own.len()));
+        let inherited = self.laid.get(*parent as usize).map_or(0, |(_, colours)| *colours);
+        let colours = own.iter().fold(inherited, |all, set| all | Sets::colour(*set));
+        self.laid.push((begin, colours));
     }
 }
 

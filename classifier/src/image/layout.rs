@@ -160,9 +160,21 @@ impl Tables {
         }
     }
 
+    /// Puts further values behind those of a section.
+    pub(crate) fn add<T: IntoBytes + Immutable>(&mut self, section: Section, values: &[T]) {
+        if let Some(part) = self.parts.get_mut(section as usize) {
+            part.extend(values.as_bytes());
+        }
+    }
+
     /// Lays the tables out as one image.
     pub(crate) fn assemble(&self, head: Head) -> ImageBytes {
         self.assemble_as(MAGIC, head)
+    }
+
+    /// Lays the tables out as a patch.
+    pub(crate) fn assemble_patch(&self, head: Head) -> ImageBytes {
+        self.assemble_as(PATCH_MAGIC, head)
     }
 
     fn assemble_as(&self, magic: [u8; 8], head: Head) -> ImageBytes {

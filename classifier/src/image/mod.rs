@@ -3,6 +3,7 @@
 //! Names travel inside, so that a decision of generation 41 can be read with image 41 alone.
 
 mod bytes;
+mod fold;
 mod index;
 pub(crate) mod layout;
 mod patch;
@@ -105,6 +106,16 @@ impl Image {
     #[must_use]
     pub fn same_base(&self, other: &Self) -> bool {
         self.base.layout.identity() == other.base.layout.identity()
+    }
+
+    /// How many rows of `N` words a table has without the patch.
+    pub(crate) fn base_rows<const N: usize>(&self, section: Section) -> usize {
+        self.base.table::<[u32; N]>(section).len()
+    }
+
+    /// What a patch says it belongs to.
+    pub(crate) fn base_identity(&self) -> [u32; 3] {
+        self.base.layout.identity()
     }
 
     /// Whether the two decide alike because they hold the same tables; their generations may differ.

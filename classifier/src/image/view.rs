@@ -252,6 +252,16 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Rows of rules.
+    pub(super) fn rows(&self, range: [u32; 2]) -> &'a [[u32; RULE_WORDS]] {
+        self.rules.range(range)
+    }
+
+    /// For rows of rules: Str text.
+    pub(super) fn texts(&self, range: [u32; 2]) -> &'a [u32] {
+        self.rule_texts.range(range)
+    }
+
     fn optional_string(&self, index: u32) -> Option<&'a str> {
         (index != NONE).then(|| self.string(index))
     }

@@ -6,7 +6,7 @@ use super::Rule;
 use crate::label::Labels;
 
 /// Rules for an interface endpoint that no tier has decided: for traffic of the gateway itself only. Pass denies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// Name, unique.
     pub name: String,
@@ -18,7 +18,7 @@ pub struct Profile {
 
 /// A host endpoint that is an interface of the gateway itself. Policies select it by its labels, but what it polices is
 /// what crosses the interface, whatever the addresses. As a peer in rules it is an `Object` that is `peer_only`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct InterfaceEndpoint {
     /// Name, unique among host endpoints.
     pub name: String,

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use crate::label::Labels;
 
 /// Something with labels and addresses: it can be protected when it is behind the gateway, and be a peer anywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     /// What kind of resource it came from.
     pub kind: ObjectKind,

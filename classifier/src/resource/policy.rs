@@ -44,7 +44,7 @@ pub enum TierAction {
 }
 
 /// A policy: selects objects and says what may reach them and what they may reach.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// What kind of resource it came from.
     pub kind: PolicyKind,

@@ -7,7 +7,7 @@ use crate::packet::IpVersion;
 use crate::selector::Selector;
 
 /// One line of a policy: matches when every field that is present matches.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
     /// What to do on a match.
     pub action: Action,
@@ -68,7 +68,7 @@ pub struct IcmpMatch {
 }
 
 /// One end of a rule. Empty lists and absent selectors match anything; present fields must all match.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Peer {
     /// The address lies in one of these.
     pub nets: Vec<IpNet>,

@@ -12,7 +12,7 @@ pub struct ServiceName {
 }
 
 /// A Kubernetes Service, as its `EndpointSlice`s tell it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Its name, unique.
     pub name: ServiceName,
@@ -21,7 +21,7 @@ pub struct Service {
 }
 
 /// One address that serves a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceEndpoint {
     /// The address.
     pub address: IpAddr,

@@ -16,6 +16,7 @@ mod compare;
 mod coverage;
 mod describe;
 mod generate;
+mod live;
 mod mutate;
 mod packets;
 mod shrink;
