@@ -1,62 +1,27 @@
 //! Three namespaces in a row, a source, a gateway and a sink, and one of several gateways in the middle.
 
-use std::fmt;
+mod cost;
+mod estate;
+mod gateway;
+mod hosts;
+
 use std::io::Write;
-use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use classifier::compile::{Limits, compile};
 
+pub(crate) use self::estate::Estate;
+pub(crate) use self::gateway::{Gateway, Traffic};
+pub(crate) use self::hosts::{answer, send};
 use crate::Run;
 use crate::support::{ALLOWED_PORT, policy_set};
-
-const FLOWS: u16 = 64;
-/// 14 Ethernet + 20 IP + 8 UDP + 18 = 60 bytes, 64 with the frame check sequence.
-const PAYLOAD: [u8; 18] = [0; 18];
-
-/// What stands between source and sink.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Filter {
-    /// Nothing: packets are dropped by an XDP program on the gateway's first port. The cost of sending.
-    DropAtXdp,
-    /// Nothing: packets are dropped by an nftables ingress hook on the gateway's first port, without XDP.
-    DropAtIngress,
-    /// Kernel routing, nftables with conntrack, so many rules of which the last allows the traffic.
-    Kernel {
-        /// Rules.
-        rules: u16,
-        /// Whether flows were answered before, so that `ct state established accept` takes them.
-        established: bool,
-    },
-    /// The real data plane, a policy of so many rules of which the last allows the traffic.
-    Ravelin {
-        /// Rules.
-        rules: u16,
-    },
-}
-
-impl fmt::Display for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DropAtXdp => f.write_str("XDP_DROP"),
-            Self::DropAtIngress => f.write_str("drop at ingress"),
-            Self::Kernel { rules, established: false } => {
-                write!(f, "kernel, nft + conntrack, {rules} rules, new")
-            }
-            Self::Kernel { rules, established: true } => {
-                write!(f, "kernel, nft + conntrack, {rules} rules, established")
-            }
-            Self::Ravelin { rules } => write!(f, "Ravelin, {rules} rules"),
-        }
-    }
-}
 
 /// The namespaces and processes of one run; gone when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Testbed {
-    filter: Filter,
+    gateway: Gateway,
     prefix: String,
     directory: PathBuf,
     data_plane: Option<Child>,
@@ -64,37 +29,54 @@ pub(crate) struct Testbed {
 
 impl Testbed {
     /// Builds everything up to the first packet.
-    pub(crate) fn new(filter: Filter) -> Self {
+    pub(crate) fn new(gateway: Gateway) -> Self {
         let prefix = format!("rvb{}", std::process::id());
         let directory = std::env::temp_dir().join(&prefix);
         std::fs::create_dir_all(&directory).expect("a directory for the run");
-        let mut testbed = Self { filter, prefix, directory, data_plane: None };
+        let mut testbed = Self { gateway, prefix, directory, data_plane: None };
         testbed.wire();
         testbed.install();
         testbed
     }
 
-    /// Sends for `duration` and takes the machine's busy time.
-    pub(crate) fn run(&self, packets_per_second: u32, duration: Duration) -> Run {
-        self.prime();
+    /// Sends for `duration` and takes what that cost.
+    pub(crate) fn run(&self, traffic: Traffic, rate: u32, duration: Duration) -> Run {
+        self.prime(traffic);
         // From here on the sink counts and drops: what arrives costs the same behind every gateway.
         self.nft("z", "table netdev sink { chain in { type filter hook ingress device eth0 priority 0;\nudp dport 5000 drop\n}\n}");
         let before = self.arrived();
-        let busy = busy_ns();
-        let program = std::env::current_exe().expect("this program");
-        let arguments = [packets_per_second.to_string(), duration.as_millis().to_string()];
-        let output = Command::new("ip")
-            .args(["netns", "exec", &self.name("a")])
-            .arg(program)
-            .arg("--send")
-            .args(arguments)
-            .output()
-            .expect("the sender");
-        let busy_ns = busy_ns() - busy;
+        let busy = cost::busy_ns();
+        let own = self.own_ns();
+        let mut sender = self.command("a", "--send");
+        sender.args([rate.to_string(), duration.as_millis().to_string()]);
+        if traffic == Traffic::Fresh {
+            sender.arg("--fresh");
+        }
+        let output = sender.output().expect("the sender");
         assert!(output.status.success(), "sender: {}", String::from_utf8_lossy(&output.stderr));
-        let sent = String::from_utf8_lossy(&output.stdout).trim().parse().expect("a count");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let said = said.trim().split_once(' ').expect("the sender says two numbers");
+        let [sent, sender_ns] = [said.0, said.1].map(|it| it.parse::<u64>().expect("a number"));
         std::thread::sleep(Duration::from_millis(50));
-        Run { sent, arrived: self.arrived() - before, busy_ns }
+        let own_ns = self.own_ns() - own + sender_ns;
+        let busy_ns = cost::busy_ns() - busy;
+        let arrived = self.arrived() - before;
+        self.nft("z", "delete table netdev sink");
+        Run { sent, arrived, own_ns, busy_ns }
+    }
+
+    /// What the data plane and the kernel's threads for soft interrupts have had of the processor.
+    fn own_ns(&self) -> u64 {
+        let data_plane = self.data_plane.as_ref().map_or(0, |child| cost::process_ns(child.id()));
+        data_plane + cost::soft_interrupt_threads_ns()
+    }
+
+    /// This program in the namespace, as `role`.
+    fn command(&self, space: &str, role: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name(space)]);
+        command.arg(std::env::current_exe().expect("this program")).arg(role);
+        command
     }
 
     fn name(&self, role: &str) -> String {
@@ -116,27 +98,22 @@ impl Testbed {
         self.address("z", "198.19.0.1", "198.18.0.0/16", "198.18.0.1", "a", "g1");
     }
 
-    /// Behind a router the next hop is its port, on the wire it is the other host itself; both are fixed, no ARP.
+    /// Behind a router the next hop is its port, on the wire it is the other host itself; all are fixed, no ARP.
     fn address(&self, host: &str, own: &str, net: &str, other: &str, other_host: &str, port: &str) {
         let name = self.name(host);
         ip(&format!("-n {name} addr add {own}/16 dev eth0"));
-        let next = match self.filter {
-            Filter::Kernel { .. } => self.mac("g", port),
-            Filter::DropAtXdp | Filter::DropAtIngress | Filter::Ravelin { .. } => {
-                self.mac(other_host, "eth0")
-            }
-        };
-        ip(&format!("-n {name} route add {net} dev eth0"));
+        let is_kernel = self.gateway.is_kernel();
+        let next = if is_kernel { self.mac("g", port) } else { self.mac(other_host, "eth0") };
+        ip(&format!("-n {name} route add {net} via {other} dev eth0 onlink"));
         ip(&format!("-n {name} neigh add {other} lladdr {next} dev eth0"));
-        if matches!(self.filter, Filter::Kernel { .. }) {
+        if is_kernel {
             let gateway = self.name("g");
-            let (first, second) = own.rsplit_once('.').expect("an address");
-            let _ = second;
+            let (first, _) = own.rsplit_once('.').expect("an address");
             ip(&format!("-n {gateway} addr add {first}.254/16 dev {port}"));
-            ip(&format!(
-                "-n {gateway} neigh add {own} lladdr {} dev {port}",
-                self.mac(host, "eth0")
-            ));
+            let mac = self.mac(host, "eth0");
+            for last in 1..=hosts::SINKS {
+                ip(&format!("-n {gateway} neigh add {first}.{last} lladdr {mac} dev {port}"));
+            }
         }
     }
 
@@ -147,39 +124,49 @@ impl Testbed {
     }
 
     fn install(&mut self) {
-        let gateway = self.name("g");
-        match self.filter {
-            Filter::DropAtXdp => {
+        match self.gateway {
+            Gateway::DropAtXdp => {
                 let object = self.directory.join("drop.o");
                 compile_drop(&object);
-                ip(&format!(
-                    "-n {gateway} link set dev g0 xdpdrv object {} section xdp",
-                    object.display()
-                ));
+                let gateway = self.name("g");
+                let object = object.display();
+                ip(&format!("-n {gateway} link set dev g0 xdpdrv object {object} section xdp"));
             }
-            Filter::DropAtIngress => {
+            Gateway::DropAtIngress => {
                 self.nft("g", "table netdev door { chain in { type filter hook ingress device g0 priority 0;\ndrop\n}\n}");
             }
-            Filter::Kernel { rules, .. } => {
-                run(&format!("ip netns exec {gateway} sysctl -qw net.ipv4.ip_forward=1"));
-                self.nft("g", &ruleset(rules));
+            Gateway::KernelRules(rules) => self.route(&ruleset(rules)),
+            Gateway::Nftables(estate) => self.route(estate.nftables()),
+            Gateway::Ipset(estate) => {
+                self.route("");
+                self.feed("g", &["ipset", "restore"], estate.ipset());
+                self.feed("g", &["iptables-legacy-restore"], IPTABLES);
             }
-            Filter::Ravelin { rules } => self.start_data_plane(rules),
+            Gateway::RavelinRules(rules) => {
+                let image = compile(&policy_set(rules), 1, &Limits::default());
+                self.start_data_plane(image.expect("a policy that compiles").bytes());
+            }
+            Gateway::Ravelin(estate) => self.start_data_plane(estate.image()),
         }
     }
 
+    /// Lets the kernel forward what this ruleset of nftables lets pass.
+    fn route(&self, rules: &str) {
+        run(&format!("ip netns exec {} sysctl -qw net.ipv4.ip_forward=1", self.name("g")));
+        self.nft("g", rules);
+    }
+
     /// Starts the data plane on a last good image, as after a restart; it forwards once it is ready.
-    fn start_data_plane(&mut self, rules: u16) {
-        let image =
-            compile(&policy_set(rules), 1, &Limits::default()).expect("a policy that compiles");
-        std::fs::write(self.directory.join("last-good.image"), image.bytes())
-            .expect("the image on disk");
+    fn start_data_plane(&mut self, image: &[u8]) {
+        std::fs::write(self.directory.join("last-good.image"), image).expect("the image on disk");
         let socket = self.directory.join("dataplane.sock");
         let log = std::fs::File::create(self.directory.join("dataplane.log")).expect("a log");
         let child = Command::new("ip")
             .args(["netns", "exec", &self.name("g")])
             .arg(data_plane_binary())
-            .args(["--port", "g0:outside", "--port", "g1:inside", "--socket"])
+            .args(["--port", "g0:outside", "--port", "g1:inside"])
+            // Room for every flow that is begun.
+            .args(["--flows-max", "1048576", "--socket"])
             .arg(&socket)
             .arg("--state-dir")
             .arg(&self.directory)
@@ -198,24 +185,18 @@ impl Testbed {
         }
     }
 
-    /// Opens every flow once; with `established`, the sink answers each.
-    fn prime(&self) {
-        let answers = matches!(self.filter, Filter::Kernel { established: true, .. });
-        let program = std::env::current_exe().expect("this program");
-        let in_namespace = |role: &str| {
-            let mut command = Command::new("ip");
-            command.args(["netns", "exec", &self.name(role)]).arg(&program);
-            command
-        };
+    /// Opens each of the 64 flows; the sink answers them or not.
+    fn prime(&self, traffic: Traffic) {
+        let answers = traffic == Traffic::Answered;
         let responder = answers.then(|| {
-            in_namespace("z").arg("--answer").stdout(Stdio::piped()).spawn().expect("the responder")
+            let mut responder = self.command("z", "--answer");
+            responder.stdout(Stdio::piped()).spawn().expect("the responder")
         });
         if let Some(responder) = &responder {
             wait_for_line(responder);
         }
-        let sender =
-            in_namespace("a").args(["--send", "2000", "300"]).output().expect("the sender");
-        assert!(sender.status.success());
+        let sender = self.command("a", "--send").args(["2000", "300"]).output();
+        assert!(sender.expect("the sender").status.success());
         if let Some(mut responder) = responder {
             responder.kill().expect("our own child");
             responder.wait().expect("our own child");
@@ -228,13 +209,20 @@ impl Testbed {
     }
 
     fn nft(&self, role: &str, rules: &str) {
+        self.feed(role, &["nft", "-f", "-"], rules);
+    }
+
+    /// Runs a program in a namespace and gives it a text to read.
+    fn feed(&self, role: &str, program: &[&str], text: &str) {
         let mut child = Command::new("ip")
-            .args(["netns", "exec", &self.name(role), "nft", "-f", "-"])
+            .args(["netns", "exec", &self.name(role)])
+            .args(program)
             .stdin(Stdio::piped())
             .spawn()
-            .expect("nft");
-        child.stdin.take().expect("a pipe").write_all(rules.as_bytes()).expect("nft reads");
-        assert!(child.wait().expect("nft ends").success(), "nft refused: {rules}");
+            .expect("a program");
+        let written = child.stdin.take().expect("a pipe").write_all(text.as_bytes());
+        assert!(child.wait().expect("an end").success(), "{program:?} refused {text:.400}");
+        written.expect("a program that reads");
     }
 }
 
@@ -251,45 +239,6 @@ impl Drop for Testbed {
     }
 }
 
-/// The sender's own program: 64 flows in turn, paced.
-pub(crate) fn send(arguments: &[String]) {
-    let number =
-        |at: usize| arguments.get(at).and_then(|text| text.parse::<u32>().ok()).expect("a number");
-    let (rate, duration) = (number(2), Duration::from_millis(u64::from(number(3))));
-    let sockets: Vec<UdpSocket> = (0..FLOWS).map(|flow| flow_socket(40_000 + flow)).collect();
-    let start = Instant::now();
-    let mut sent: u64 = 0;
-    while start.elapsed() < duration {
-        let due = start.elapsed().as_micros() * u128::from(rate) / 1_000_000;
-        while u128::from(sent) < due {
-            let flow = usize::try_from(sent % u64::from(FLOWS)).expect("a flow");
-            // A full queue is not an error of the bench: the packet counts as not sent.
-            if sockets.get(flow).expect("a socket").send(&PAYLOAD).is_err() {
-                break;
-            }
-            sent += 1;
-        }
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    println!("{sent}");
-}
-
-/// Answers every packet, until it is ended.
-pub(crate) fn answer() {
-    let socket = UdpSocket::bind(("198.19.0.1", ALLOWED_PORT)).expect("the port");
-    println!("ready");
-    let mut buffer = [0; 64];
-    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-        let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), from);
-    }
-}
-
-fn flow_socket(port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind(("198.18.0.1", port)).expect("a port");
-    socket.connect(("198.19.0.1", ALLOWED_PORT)).expect("the sink");
-    socket
-}
-
 fn ruleset(rules: u16) -> String {
     let last = std::iter::once(ALLOWED_PORT);
     let ports = (1..rules).map(|n| 20_000 + n).chain(last);
@@ -301,6 +250,12 @@ fn ruleset(rules: u16) -> String {
          ct state established accept\n{lines}}}\n}}"
     )
 }
+
+/// As careful as the nftables ruleset: what is established first, then one set for all that is denied, one for all rules.
+const IPTABLES: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+    -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n\
+    -A FORWARD -m set --match-set denied src -j DROP\n\
+    -A FORWARD -m set --match-set allowed dst,dst,src -j ACCEPT\nCOMMIT\n";
 
 fn compile_drop(object: &std::path::Path) {
     let source = "#include <linux/bpf.h>\n\
@@ -342,17 +297,6 @@ fn wait_for_line(child: &Child) {
         assert!(Instant::now() < deadline, "the responder does not start");
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// Nanoseconds that all processors were busy since boot.
-fn busy_ns() -> u64 {
-    let stat = std::fs::read_to_string("/proc/stat").expect("/proc/stat");
-    let line = stat.lines().next().expect("a first line");
-    let ticks: Vec<u64> =
-        line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    // user, nice, system, (idle, iowait), irq, softirq
-    let busy: u64 = [0, 1, 2, 5, 6].iter().filter_map(|at| ticks.get(*at)).sum();
-    busy * 10_000_000
 }
 
 fn ip(arguments: &str) {
