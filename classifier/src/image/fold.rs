@@ -71,7 +71,8 @@ fn blocks(view: &View<'_>, count: usize, tables: &mut Tables) {
     let position = |rows: &Vec<[u32; RULE_WORDS]>| super::layout::position(rows.len());
     for number in 0..count {
         let block = view.block(super::layout::position(number));
-        let Some(Block { row: [policy, direction, first, end], .. }) = block else { continue };
+        let Some(Block { row, .. }) = block else { continue };
+        let [policy, direction, first, end] = *row;
         let begin = position(&rows);
         rows.extend(view.rows([first, end]));
         texts.extend(view.texts([first, end]));

@@ -5,10 +5,8 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::index::RowIndex;
+use super::index::TableIndex;
 use super::layout::{Layout, NONE, Section};
-use super::rows::Rows;
-use super::rule::RuleTables;
 use super::view::{PatchView, Pieces};
 use super::{Base, ImageBytes, ImageError, validate};
 
@@ -65,26 +63,26 @@ impl Patch {
 pub(crate) struct PatchIndex {
     /// A bit for each value of the leading 16 bits of an IPv4 address: whether the patch says anything there.
     filter: Vec<u64>,
-    /// Of the blocks in the patch, in its own order.
-    pub(crate) rows: RowIndex,
+    /// A bit for each block: whether the patch replaces it.
+    blocks: Vec<u64>,
+    pub(crate) tables: TableIndex,
 }
 
 impl PatchIndex {
     fn of(layout: &Layout, bytes: &[u8], base: &Base) -> Self {
-        let tables = RuleTables {
-            port_ranges: Rows::new(
-                base.table(Section::PortRanges),
-                layout.table(bytes, Section::PortRanges),
-            ),
-            extras: Rows::new(base.table(Section::Extras), layout.table(bytes, Section::Extras)),
-        };
-        let rules = Rows::new(base.table(Section::Rules), layout.table(bytes, Section::Rules));
         let starts: &[u32] = layout.table(bytes, Section::V4Starts);
         let classes: &[u32] = layout.table(bytes, Section::V4Classes);
         Self {
             filter: filter(starts, classes),
-            rows: RowIndex::of(layout.table(bytes, Section::Blocks), rules, tables),
+            blocks: blocks_filter(layout.table(bytes, Section::BlockNumbers)),
+            tables: TableIndex::of(bytes, layout, Some(base)),
         }
+    }
+
+    /// False when the patch does not replace the block.
+    #[inline]
+    pub(crate) fn may_replace(&self, block: u32) -> bool {
+        self.blocks.get((block / 64) as usize).is_some_and(|word| word >> (block % 64) & 1 != 0)
     }
 
     /// False when the patch has nothing to say of the address.
@@ -105,6 +103,17 @@ fn filter(starts: &[u32], classes: &[u32]) -> Vec<u64> {
             if let Some(word) = filter.get_mut(bit as usize / 64) {
                 *word |= 1 << (bit % 64);
             }
+        }
+    }
+    filter
+}
+
+fn blocks_filter(numbers: &[u32]) -> Vec<u64> {
+    let words = numbers.last().map_or(0, |last| *last as usize / 64 + 1);
+    let mut filter = vec![0; words];
+    for number in numbers {
+        if let Some(word) = filter.get_mut(*number as usize / 64) {
+            *word |= 1 << (number % 64);
         }
     }
     filter

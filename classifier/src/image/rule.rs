@@ -165,6 +165,17 @@ pub(crate) struct Candidate<'a> {
     pub(crate) destination_sets: Sets<'a>,
 }
 
+impl<'a> Candidate<'a> {
+    /// The sets of who sends, seen from what an ingress policy protects; of who receives, seen from egress.
+    #[inline]
+    pub(crate) fn other_end(&self, direction: Direction) -> &Sets<'a> {
+        match direction {
+            Direction::Egress => &self.destination_sets,
+            Direction::Ingress => &self.source_sets,
+        }
+    }
+}
+
 /// The first field of a rule that a packet does not satisfy; also the word that `trace` prints.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mismatch {
@@ -194,17 +205,17 @@ pub enum Mismatch {
 
 impl RuleWords {
     pub(crate) fn action(&self) -> Action {
-        match self.0[0] & ACTION_MASK {
-            0 => Action::Allow,
-            1 => Action::Deny,
-            2 => Action::Log,
-            _ => Action::Pass,
-        }
+        action_of(self.head())
     }
 
     /// Position of the rule in its policy's list.
     pub(crate) fn number(&self) -> u32 {
-        self.0[0] >> NUMBER_SHIFT
+        number_of(self.head())
+    }
+
+    /// The first word.
+    pub(crate) fn head(&self) -> u32 {
+        self.0[0]
     }
 
     /// Position in the table of extras, or `NONE`.
@@ -246,7 +257,7 @@ impl RuleWords {
     #[inline]
     pub(crate) fn mismatch(
         &self,
-        candidate: Candidate<'_>,
+        candidate: &Candidate<'_>,
         tables: RuleTables<'_>,
     ) -> Option<Mismatch> {
         let Candidate { packet, source_sets, destination_sets } = candidate;
@@ -280,8 +291,8 @@ impl RuleWords {
     /// Whether the fields about addresses match; the same as in `mismatch`.
     pub(crate) fn admits_addresses(
         &self,
-        source_sets: Sets<'_>,
-        destination_sets: Sets<'_>,
+        source_sets: &Sets<'_>,
+        destination_sets: &Sets<'_>,
         tables: RuleTables<'_>,
     ) -> bool {
         let [source, not_source, destination, not_destination] = self.extras_in(tables);
@@ -318,6 +329,44 @@ impl RuleWords {
         let end = ports.first.saturating_add(ports.count.into());
         let ranges = tables.port_ranges.range([ports.first, end]).iter();
         ranges.map(|range| (protocol | range >> 16, protocol | range & 0xffff)).collect()
+    }
+
+    /// From the first to the last of the destination ports that the row asks for, if it does.
+    pub(crate) fn destination_hull(&self, tables: RuleTables<'_>) -> Option<[u16; 2]> {
+        let [_, _, ports, _] = self.ports();
+        let end = ports.first.saturating_add(ports.count.into());
+        let ranges = tables.port_ranges.range([ports.first, end]);
+        // A list that is not there has no port.
+        let nothing = [u16::MAX, 0];
+        let half = |word: u32| u16::try_from(word & 0xffff).unwrap_or(u16::MAX);
+        (ports.count > 0).then(|| {
+            ranges.iter().fold(nothing, |[first, last], range| {
+                [first.min(half(range >> 16)), last.max(half(*range))]
+            })
+        })
+    }
+
+    /// Whether the row asks for nothing but a family, a protocol, one range of destination ports, and that one peer belongs
+    /// to `set`, if that is not `NONE`.
+    pub(crate) fn asks_no_more_than(&self, set: u32) -> bool {
+        const MORE: u32 = NOT_PROTOCOL
+            | ICMP
+            | ICMP_CODE
+            | NOT_ICMP
+            | NOT_ICMP_CODE
+            | SOURCE_SET_NEGATED
+            | DESTINATION_SET_NEGATED;
+        let [_, _, nor_protocol] = self.protocols();
+        let [source, not_source, destination, not_destination] = self.ports();
+        let [[.., not_sources], [.., not_destinations]] = self.match_sets();
+        let asked = self.match_sets().into_iter().flatten().filter(|asked| *asked != NONE);
+        self.0[0] & MORE == 0
+            && nor_protocol.is_none()
+            && [source, not_source, not_destination].iter().all(|ports| ports.count == 0)
+            && destination.count <= 1
+            && self.extra() == NONE
+            && [not_sources, not_destinations] == [NONE; 2]
+            && asked.eq((set != NONE).then_some(set))
     }
 
     /// Whether the rule is about packets of the family.
@@ -402,6 +451,21 @@ impl RuleWords {
     }
 }
 
+/// What a row does, by its first word.
+pub(crate) fn action_of(head: u32) -> Action {
+    match head & ACTION_MASK {
+        0 => Action::Allow,
+        1 => Action::Deny,
+        2 => Action::Log,
+        _ => Action::Pass,
+    }
+}
+
+/// The number of a row's rule, by its first word.
+pub(crate) fn number_of(head: u32) -> u32 {
+    head >> NUMBER_SHIFT
+}
+
 /// Words of the block table.
 pub(crate) fn direction_word(direction: Direction) -> u32 {
     match direction {
@@ -419,11 +483,11 @@ fn action_bits(action: Action) -> u32 {
     }
 }
 
-fn in_selector_set(sets: Sets<'_>, set: u32, negated: bool) -> bool {
+fn in_selector_set(sets: &Sets<'_>, set: u32, negated: bool) -> bool {
     set == NONE || sets.contains(set) != negated
 }
 
-fn in_nets(sets: Sets<'_>, nets: u32, not_nets: u32) -> bool {
+fn in_nets(sets: &Sets<'_>, nets: u32, not_nets: u32) -> bool {
     (nets == NONE || sets.contains(nets)) && (not_nets == NONE || !sets.contains(not_nets))
 }
 

@@ -1,5 +1,7 @@
 //! Lists of match sets, as rows of rules ask them.
 
+use super::index::ClassCard;
+use super::layout::NONE;
 use super::rows::Rows;
 
 /// A row of `Section::SetLists`.
@@ -10,51 +12,89 @@ pub(crate) fn colours_of([_, _, _, low, high]: &SetListRow) -> u64 {
     u64::from(*low) | u64::from(*high) << 32
 }
 
+/// `Section::SetLists` and `Section::ListedSets`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SetTables<'a> {
+    pub(crate) lists: Rows<'a, SetListRow>,
+    pub(crate) listed: Rows<'a, u32>,
+}
+
 /// The match sets that the addresses of a class belong to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sets<'a> {
-    pub(crate) lists: Rows<'a, SetListRow>,
-    pub(crate) listed: Rows<'a, u32>,
-    /// Where in `lists`.
-    pub(crate) list: u32,
+    tables: &'a SetTables<'a>,
+    /// Ascending.
+    own: &'a [u32],
+    /// Where in the lists the rest is, or `NONE`.
+    parent: u32,
+    colours: u64,
 }
 
 impl<'a> Sets<'a> {
+    /// Of the list at a position.
+    #[inline]
+    pub(crate) fn at(list: u32, tables: &'a SetTables<'a>) -> Self {
+        match tables.lists.get(list) {
+            Some(row @ [first, end, parent, ..]) => {
+                let own = tables.listed.range([*first, *end]);
+                Self { tables, own, parent: *parent, colours: colours_of(row) }
+            }
+            None => Self { tables, own: &[], parent: NONE, colours: 0 },
+        }
+    }
+
+    /// The same of the list that a class has.
+    #[inline]
+    pub(crate) fn of(card: &ClassCard, tables: &'a SetTables<'a>) -> Self {
+        let ClassCard { colours, own, parent, .. } = *card;
+        Self { tables, own: tables.listed.range(own), parent, colours }
+    }
+
     /// The bit of a set: most questions end here.
     pub(crate) fn colour(set: u32) -> u64 {
         1 << (set % 64)
     }
 
     /// A bit for each set.
-    pub(crate) fn colours(self) -> u64 {
-        self.lists.get(self.list).map_or(0, colours_of)
+    pub(crate) fn colours(&self) -> u64 {
+        self.colours
+    }
+
+    /// Whether there is more than one list of them.
+    pub(crate) fn is_deep(&self) -> bool {
+        self.parent != NONE
     }
 
     /// The sets, in lists that are ascending each.
-    pub(crate) fn levels(self) -> impl Iterator<Item = &'a [u32]> {
-        let Self { lists, listed, list } = self;
-        let row = move |list: u32| lists.get(list);
-        std::iter::successors(row(list), move |[_, _, parent, ..]| row(*parent))
-            .map(move |[first, end, ..]| listed.range([*first, *end]))
+    pub(crate) fn levels(&self) -> impl Iterator<Item = &'a [u32]> + use<'a> {
+        std::iter::successors(Some(*self), Self::outer).map(|sets| sets.own)
+    }
+
+    /// Those of the lists behind the first.
+    #[inline]
+    fn outer(&self) -> Option<Self> {
+        (self.parent != NONE).then(|| Self::at(self.parent, self.tables))
     }
 
     #[inline]
-    pub(crate) fn contains(self, set: u32) -> bool {
+    pub(crate) fn contains(&self, set: u32) -> bool {
         /// Up to here, looking at all is faster than a search.
         const FEW: usize = 16;
-        let mut at = self.list;
-        while let Some(row @ [first, end, parent, ..]) = self.lists.get(at) {
-            if colours_of(row) & Self::colour(set) == 0 {
+        let mut sets = *self;
+        loop {
+            let Self { own, colours, .. } = sets;
+            if colours & Self::colour(set) == 0 {
                 return false;
             }
-            let own = self.listed.range([*first, *end]);
             let here =
                 if own.len() <= FEW { own.contains(&set) } else { own.binary_search(&set).is_ok() };
             if here {
                 return true;
             }
-            at = *parent;
+            match sets.outer() {
+                Some(outer) => sets = outer,
+                None => return false,
+            }
         }
-        false
     }
 }

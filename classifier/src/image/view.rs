@@ -14,12 +14,12 @@ pub(crate) use self::classes::ClassTier;
 pub(crate) use self::decide::Plane;
 pub(crate) use self::pieces::{PatchView, Pieces};
 use super::Base;
-use super::index::{Index, RowIndex};
+use super::index::{ClassCard, Index, RowIndex, TableIndex};
 use super::layout::{CLASS_WORDS, FLAG_STAGED, INTERFACE_WORDS, NONE, Section, position};
 use super::patch::Patch;
 use super::rows::Rows;
 use super::rule::{RULE_WORDS, RuleTables, RuleWords, direction_word};
-use super::set_lists::{SetListRow, Sets};
+use super::set_lists::{SetTables, Sets};
 use super::trace::Silent;
 use crate::decision::{Decision, Direction, Half, Reason, RuleRef, Verdict};
 use crate::packet::{Crossing, PacketKey};
@@ -32,8 +32,10 @@ pub struct View<'a> {
     v4: Pieces<'a, u32>,
     v6: Pieces<'a, [u64; 2]>,
     classes: Rows<'a, [u32; CLASS_WORDS]>,
-    set_lists: Rows<'a, SetListRow>,
-    listed_sets: Rows<'a, u32>,
+    class_cards: Rows<'a, ClassCard>,
+    program_starts: Rows<'a, u32>,
+    program_words: Rows<'a, u32>,
+    sets: SetTables<'a>,
     programs: Rows<'a, [u32; 2]>,
     segments: Rows<'a, [u32; 4]>,
     steps: Rows<'a, u32>,
@@ -131,6 +133,16 @@ impl<'a> ObjectInfo<'a> {
 impl<'a> View<'a> {
     pub(super) fn new(base: &'a Base, patch: Option<&'a Patch>) -> Self {
         let tables = Parts { base, patch };
+        let index = &base.index.tables;
+        let added = patch.map(|patch| &patch.index.tables);
+        let (added_classes, added_programs) = match added {
+            Some(TableIndex { classes, programs, .. }) => (&classes[..], Some(programs)),
+            None => (&[][..], None),
+        };
+        let (added_starts, added_words) = match added_programs {
+            Some(programs) => (&programs.starts[..], &programs.words[..]),
+            None => (&[][..], &[][..]),
+        };
         Self {
             index: &base.index,
             flags: base.layout.head.flags,
@@ -145,8 +157,13 @@ impl<'a> View<'a> {
                 names: base.table(Section::V6Names),
             },
             classes: tables.rows(Section::Classes),
-            set_lists: tables.rows(Section::SetLists),
-            listed_sets: tables.rows(Section::ListedSets),
+            class_cards: Rows::new(&index.classes, added_classes),
+            program_starts: Rows::new(&index.programs.starts, added_starts),
+            program_words: Rows::new(&index.programs.words, added_words),
+            sets: SetTables {
+                lists: tables.rows(Section::SetLists),
+                listed: tables.rows(Section::ListedSets),
+            },
             programs: tables.rows(Section::Programs),
             segments: tables.rows(Section::Segments),
             steps: tables.rows(Section::Steps),
@@ -189,9 +206,13 @@ impl<'a> View<'a> {
         Half { verdict, reason, logged: None }
     }
 
-    fn sets_of(&self, class: u32) -> Sets<'a> {
-        let list = self.classes.get(class).map_or(NONE, |[.., list]| *list);
-        Sets { lists: self.set_lists, listed: self.listed_sets, list }
+    fn sets_of(&self, class: u32) -> Sets<'_> {
+        Sets::of(self.class_card(class), &self.sets)
+    }
+
+    #[inline]
+    fn class_card(&self, class: u32) -> &'a ClassCard {
+        self.class_cards.get(class).unwrap_or(&ClassCard::NOBODY)
     }
 
     /// The object that names an address: the one with the longest covering prefix.
@@ -206,7 +227,7 @@ impl<'a> View<'a> {
         let [name, tier, ingress, egress, kind, namespace] =
             self.policies.get(rule.policy as usize).copied()?;
         let block = if rule.direction == Direction::Ingress { ingress } else { egress };
-        let [_, direction, first, end] = self.block(block)?.row;
+        let [_, direction, first, end] = *self.block(block)?.row;
         let rules = self.rules.range([first, end]);
         // Rows of one rule stand together, and a rule has at least one.
         let row = rules.partition_point(|words| RuleWords(*words).number() < rule.rule);
@@ -281,13 +302,14 @@ impl<'a> View<'a> {
     #[inline]
     pub(crate) fn block(&self, number: u32) -> Option<Block<'a>> {
         if let Some(patch) = &self.patch
+            && patch.index.may_replace(number)
             && let Ok(at) = patch.block_numbers.binary_search(&number)
         {
-            let row = *patch.blocks.get(at)?;
-            return Some(Block { row, index: &patch.index.rows, number: position(at) });
+            let row = patch.blocks.get(at)?;
+            return Some(Block { row, index: &patch.index.tables.rows, number: position(at) });
         }
-        let row = *self.blocks.get(number as usize)?;
-        Some(Block { row, index: &self.index.rows, number })
+        let row = self.blocks.get(number as usize)?;
+        Some(Block { row, index: &self.index.tables.rows, number })
     }
 }
 
@@ -295,7 +317,7 @@ impl<'a> View<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block<'a> {
     /// A row of `Section::Blocks`.
-    pub(crate) row: [u32; 4],
+    pub(crate) row: &'a [u32; 4],
     /// Where its rows are indexed, and under which number.
     pub(crate) index: &'a RowIndex,
     pub(crate) number: u32,

@@ -1,31 +1,33 @@
-//! Which rows of a long block can match a packet, without walking the block.
+//! Which rows of a block can match a packet, without looking at most of them.
 //!
-//! Most rules name who the other end may be, and most packets come from somebody whom few rules name. So the rows of a
-//! block are kept by the match set that the other end must belong to; a packet is asked only of the rows of the sets that
-//! its other end belongs to, and of those that ask for none. Where one such list is long, its rows are kept by protocol
-//! and destination port as well. Each list is ascending; which of them has the first row that matches is for the caller to
-//! find.
+//! A row is known by its digest. Most rules name who the other end may be, and most packets come from somebody whom few
+//! rules name. So the rows of a long block are kept by the match set that the other end must belong to; a packet is asked
+//! only of the rows of the sets that its other end belongs to, and of those that ask for none. Where one such list is
+//! long, its rows are kept by protocol and destination port as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::digest::{Digest, Filter, Header};
 use crate::decision::Direction;
 use crate::image::layout::{NONE, position};
 use crate::image::rows::Rows;
-use crate::image::rule::{RULE_WORDS, RuleTables, RuleWords};
+use crate::image::rule::{RULE_WORDS, RuleTables, RuleWords, action_of};
 use crate::image::set_lists::Sets;
-use crate::packet::{PacketKey, Transport};
+use crate::resource::Action;
 
 /// A block, or a list, of fewer rows is walked.
 const SHORT: usize = 16;
 
-/// The index of all long blocks of an image.
+/// The index of all blocks of an image, or of a patch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RowIndex {
-    /// For each block its range in `keys`; empty for one without an index.
-    blocks: Vec<Indexed>,
-    /// Match sets, ascending within a block; `NONE` is the last and stands for rows that ask for no set.
-    keys: Vec<u32>,
-    /// For each key its rows.
+    /// `None` for a block without an index, which is walked.
+    cards: Vec<Option<Card>>,
+    /// The rows of one block after the other.
+    digests: Vec<Digest>,
+    /// For each long block a hash table of its keys, at most half full.
+    keys: Vec<Key>,
+    /// For each place of `keys` its rows.
     lists: Vec<List>,
     /// Rows, counted from the block's first, ascending in each list.
     rows: Vec<u32>,
@@ -35,10 +37,40 @@ pub(crate) struct RowIndex {
     cells: Vec<[u32; 2]>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Indexed {
-    keys: [u32; 2],
+/// A block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Card {
+    pub(crate) policy: u32,
+    pub(crate) direction: Direction,
+    /// A bit for each match set that rows ask the other end to belong to.
     colours: u64,
+    /// Range in `digests`.
+    digests: [u32; 2],
+    /// Where its hash table begins: the first place is that of rows that ask for no set.
+    keys: u32,
+    /// How many bits of a hash choose the place; 0 in a short block, which has no table.
+    key_bits: u8,
+    /// Whether some rows ask for no set.
+    has_any: bool,
+}
+
+impl Card {
+    /// Whether any row may match a packet whose other end this is.
+    #[inline]
+    pub(crate) fn concerns(&self, other_end: &Sets<'_>) -> bool {
+        self.has_any || self.colours & other_end.colours() != 0
+    }
+}
+
+/// A match set that rows of a long block ask for.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    /// `NONE` in a free place, and in the first.
+    set: u32,
+    /// The first of its rows.
+    first: u32,
+    /// Admits what any of its rows matches.
+    filter: Filter,
 }
 
 /// The rows of one key.
@@ -50,105 +82,137 @@ struct List {
     cells: [u32; 2],
 }
 
+/// The rows of a block that matter for a packet, counted from its first, and their first words.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct First {
+    /// The first that matches and ends the block.
+    pub(crate) terminal: Option<(u32, u32)>,
+    /// The first that matches and logs; it may stand behind the other.
+    pub(crate) log: Option<(u32, u32)>,
+}
+
+impl First {
+    /// True when nothing behind the row can matter.
+    fn is_before(&self, row: u32) -> bool {
+        self.terminal.is_some_and(|(terminal, _)| terminal <= row)
+    }
+
+    /// Notes a row that matches; true when it ends the block.
+    fn note(&mut self, row: u32, head: u32) -> bool {
+        let ends = action_of(head) != Action::Log;
+        let place = if ends { &mut self.terminal } else { &mut self.log };
+        if place.is_none_or(|(first, _)| row < first) {
+            *place = Some((row, head));
+        }
+        ends
+    }
+}
+
 impl RowIndex {
-    /// Works the index out from the tables: blocks as in `Section::Blocks`, rows of rules, and what they point to.
+    /// Works the index out from the tables: blocks as in `Section::Blocks`, rows of rules, and what they point to. Blocks
+    /// that share so many rows that all of them together are more than there are rows have no index.
     pub(crate) fn of(
         blocks: &[[u32; 4]],
         rules: Rows<'_, [u32; RULE_WORDS]>,
         tables: RuleTables<'_>,
     ) -> Self {
         let mut index = Self::default();
-        for [_, direction, first, end] in blocks {
-            let rows = rules.range([*first, *end]);
+        for [policy, direction, first, end] in blocks {
             let direction = if *direction == 0 { Direction::Egress } else { Direction::Ingress };
-            let indexed = if rows.len() < SHORT {
-                Indexed::default()
-            } else {
-                index.add(rows, direction, tables)
-            };
-            index.blocks.push(indexed);
+            let rows = rules.range([*first, *end]);
+            let fits = index.digests.len() + rows.len() <= rules.len();
+            let card = fits.then(|| index.add(rows, *policy, direction, tables));
+            index.cards.push(card);
         }
         index
     }
 
-    /// Hands the lists of rows of a block that a packet is to be asked of to `visit`, in no order; a row may come twice.
-    /// False when the block has no index and is to be walked.
+    /// What is known of a block; `None` when it is to be walked.
     #[inline]
-    pub(crate) fn visit<'a>(
-        &'a self,
-        block: u32,
-        packet: &PacketKey,
-        other_end: Sets<'_>,
-        mut visit: impl FnMut(&'a [u32]),
-    ) -> bool {
-        let Some(Indexed { keys: [first, end], colours }) = self.blocks.get(block as usize) else {
-            return false;
-        };
-        let keys = slice(&self.keys, [*first, *end]);
-        let Some((_, sets)) = keys.split_last() else { return false };
-        let port = port_key(packet);
-        let mut ask = |at: usize| {
-            if let Some(list) = self.lists.get(*first as usize + at) {
-                self.visit_list(list, port, &mut visit);
-            }
-        };
-        if colours & other_end.colours() != 0 {
-            if sets.len() < SHORT {
-                for (at, set) in sets.iter().enumerate() {
-                    if other_end.contains(*set) {
-                        ask(at);
-                    }
-                }
-            } else {
-                for set in other_end.levels().flatten() {
-                    if colours & Sets::colour(*set) != 0
-                        && let Ok(at) = sets.binary_search(set)
-                    {
-                        ask(at);
-                    }
-                }
-            }
-        }
-        ask(sets.len());
-        true
+    pub(crate) fn card(&self, block: u32) -> Option<&Card> {
+        self.cards.get(block as usize)?.as_ref()
     }
 
+    /// Of a block the first row that matches and ends it, and the first that matches and logs. `full` says whether all of
+    /// a row matches; it is asked of rows of which the digest does not tell.
     #[inline]
-    fn visit_list<'a>(&'a self, list: &List, port: Option<u32>, visit: &mut impl FnMut(&'a [u32])) {
-        visit(slice(&self.rows, list.anywhere));
-        let (Some(port), [first, end]) = (port, list.cells) else { return };
-        let starts = slice(&self.starts, [first, end]);
-        let Some(at) = starts.partition_point(|start| *start <= port).checked_sub(1) else {
-            return;
-        };
-        if let Some(cell) = self.cells.get(first as usize + at) {
-            visit(slice(&self.rows, *cell));
+    pub(crate) fn first_of(
+        &self,
+        card: &Card,
+        header: Header,
+        other_end: &Sets<'_>,
+        full: impl Fn(u32) -> bool,
+    ) -> First {
+        let digests = slice(&self.digests, card.digests);
+        if card.key_bits == 0 {
+            return walk(digests, header, other_end, full);
         }
+        let search = Search { index: self, card, digests, header, full };
+        search.first_of(other_end)
     }
 
     fn add(
         &mut self,
         rows: &[[u32; RULE_WORDS]],
+        policy: u32,
         direction: Direction,
         tables: RuleTables<'_>,
-    ) -> Indexed {
-        let mut by_key: BTreeMap<u32, Vec<(u32, RuleWords)>> = BTreeMap::from([(NONE, Vec::new())]);
-        for (number, words) in (0..).zip(rows) {
-            let words = RuleWords(*words);
-            let key = words.needed_set(direction, tables);
-            by_key.entry(key).or_default().push((number, words));
+    ) -> Card {
+        let begin = self.digests.len();
+        let digest = |words: &_| Digest::of(RuleWords(*words), direction, tables);
+        self.digests.extend(rows.iter().map(digest));
+        let digests = [position(begin), position(self.digests.len())];
+        let sets = || slice(&self.digests, digests).iter().map(|digest| digest.set);
+        let colours = sets().filter(|set| *set != NONE).fold(0, |all, set| all | Sets::colour(set));
+        let has_any = sets().any(|set| set == NONE);
+        let (keys, key_bits) =
+            if rows.len() < SHORT { (0, 0) } else { self.table(rows, begin, tables) };
+        Card { policy, direction, colours, digests, keys, key_bits, has_any }
+    }
+
+    /// Makes the hash table of a long block; says where it is and how many bits choose a place.
+    fn table(
+        &mut self,
+        rows: &[[u32; RULE_WORDS]],
+        begin: usize,
+        tables: RuleTables<'_>,
+    ) -> (u32, u8) {
+        let mut by_set: BTreeMap<u32, Vec<(u32, RuleWords)>> = BTreeMap::new();
+        let digests = self.digests.get(begin..).unwrap_or_default();
+        for ((number, words), digest) in (0..).zip(rows).zip(digests) {
+            by_set.entry(digest.set).or_default().push((number, RuleWords(*words)));
         }
-        let first = position(self.keys.len());
-        let mut colours = 0;
-        for (key, rows) in by_key {
-            if key != NONE {
-                colours |= Sets::colour(key);
-            }
+        let places = (by_set.len() * 2).next_power_of_two();
+        let bits = u8::try_from(places.ilog2()).unwrap_or(u8::MAX);
+        let first = self.keys.len();
+        self.keys.resize(first + 1 + places, Key::FREE);
+        self.lists.resize(first + 1 + places, List::default());
+        for (set, rows) in by_set {
+            let key = self.key(set, &rows, begin);
             let list = self.list(&rows, tables);
-            self.keys.push(key);
-            self.lists.push(list);
+            let place = if set == NONE { first } else { self.free_place(first, bits, set) };
+            if let (Some(key_place), Some(list_place)) =
+                (self.keys.get_mut(place), self.lists.get_mut(place))
+            {
+                (*key_place, *list_place) = (key, list);
+            }
         }
-        Indexed { keys: [first, position(self.keys.len())], colours }
+        (position(first), bits)
+    }
+
+    fn key(&self, set: u32, rows: &[(u32, RuleWords)], begin: usize) -> Key {
+        let filters = rows.iter().filter_map(|(row, _)| self.digests.get(begin + *row as usize));
+        let filter = filters.map(|digest| digest.filter).reduce(Filter::joined);
+        let first = rows.first().map_or(NONE, |(row, _)| *row);
+        Key { set, first, filter: filter.unwrap_or(Filter::NOTHING) }
+    }
+
+    fn free_place(&self, first: usize, bits: u8, set: u32) -> usize {
+        let mut place = home(set, bits);
+        while self.keys.get(first + 1 + place).is_some_and(|key| key.set != NONE) {
+            place = next(place, bits);
+        }
+        first + 1 + place
     }
 
     fn list(&mut self, rows: &[(u32, RuleWords)], tables: RuleTables<'_>) -> List {
@@ -169,6 +233,135 @@ impl RowIndex {
         }
         List { anywhere, cells: [first, position(self.starts.len())] }
     }
+}
+
+impl Key {
+    const FREE: Self = Self { set: NONE, first: NONE, filter: Filter::NOTHING };
+}
+
+/// Looks at the rows of a short block one after the other.
+#[inline]
+fn walk(
+    digests: &[Digest],
+    header: Header,
+    other_end: &Sets<'_>,
+    full: impl Fn(u32) -> bool,
+) -> First {
+    let mut first = First::default();
+    for (row, digest) in (0..).zip(digests) {
+        if digest.filter.admits(header)
+            && (digest.set == NONE || other_end.contains(digest.set))
+            && (digest.is_all || full(row))
+            && first.note(row, digest.head)
+        {
+            break;
+        }
+    }
+    first
+}
+
+/// A search in a long block.
+struct Search<'a, F> {
+    index: &'a RowIndex,
+    card: &'a Card,
+    digests: &'a [Digest],
+    header: Header,
+    full: F,
+}
+
+impl<F: Fn(u32) -> bool> Search<'_, F> {
+    #[inline]
+    fn first_of(&self, other_end: &Sets<'_>) -> First {
+        let Card { colours, keys, key_bits, .. } = *self.card;
+        let (begin, places) = (keys as usize, 1 << key_bits);
+        let mut first = First::default();
+        self.visit(begin, &mut first);
+        if colours & other_end.colours() == 0 {
+            return first;
+        }
+        if other_end.is_deep() && places <= 2 * SHORT {
+            for place in begin + 1..=begin + places {
+                let set = self.index.keys.get(place).map_or(NONE, |key| key.set);
+                if set != NONE && other_end.contains(set) {
+                    self.visit(place, &mut first);
+                }
+            }
+        } else {
+            for set in other_end.levels().flatten() {
+                if colours & Sets::colour(*set) != 0
+                    && let Some(place) = self.place_of(*set)
+                {
+                    self.visit(place, &mut first);
+                }
+            }
+        }
+        first
+    }
+
+    /// Where in the tables the key of a set is.
+    #[inline]
+    fn place_of(&self, set: u32) -> Option<usize> {
+        let Card { keys, key_bits, .. } = *self.card;
+        let mut place = home(set, key_bits);
+        loop {
+            let at = keys as usize + 1 + place;
+            let key = self.index.keys.get(at)?;
+            if key.set == set {
+                return Some(at);
+            }
+            if key.set == NONE {
+                return None;
+            }
+            place = next(place, key_bits);
+        }
+    }
+
+    /// Asks the rows of a key.
+    #[inline]
+    fn visit(&self, place: usize, first: &mut First) {
+        let Some(key) = self.index.keys.get(place) else { return };
+        if first.is_before(key.first) || !key.filter.admits(self.header) {
+            return;
+        }
+        let Some(list) = self.index.lists.get(place) else { return };
+        self.ask(slice(&self.index.rows, list.anywhere), first);
+        let (Some(port), [begin, end]) = (self.header.port_key(), list.cells) else { return };
+        let starts = slice(&self.index.starts, [begin, end]);
+        let Some(at) = starts.partition_point(|start| *start <= port).checked_sub(1) else {
+            return;
+        };
+        if let Some(cell) = self.index.cells.get(begin as usize + at) {
+            self.ask(slice(&self.index.rows, *cell), first);
+        }
+    }
+
+    #[inline]
+    fn ask(&self, rows: &[u32], first: &mut First) {
+        for row in rows {
+            if first.is_before(*row) {
+                return;
+            }
+            let Some(digest) = self.digests.get(*row as usize) else { continue };
+            if digest.filter.admits(self.header)
+                && (digest.is_all || (self.full)(*row))
+                && first.note(*row, digest.head)
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// Where a set is looked for first, in a table of 2^bits places.
+fn home(set: u32, bits: u8) -> usize {
+    /// 2^32 divided by the golden ratio: numbers in a row come to lie far apart.
+    const SPREAD: u32 = 0x9E37_79B9;
+    (set.wrapping_mul(SPREAD) >> (u32::BITS - u32::from(bits)).min(31)) as usize
+}
+
+/// Where it is looked for next.
+fn next(place: usize, bits: u8) -> usize {
+    (place + 1) & ((1 << bits) - 1)
 }
 
 /// The rows of a list by protocol and destination port.
@@ -209,13 +402,6 @@ impl Cells {
     }
 }
 
-fn port_key(packet: &PacketKey) -> Option<u32> {
-    match packet.transport {
-        Transport::Ports { dst, .. } => Some(u32::from(packet.protocol) << 16 | u32::from(dst)),
-        Transport::Icmp { .. } | Transport::Opaque => None,
-    }
-}
-
-fn slice(table: &[u32], [first, end]: [u32; 2]) -> &[u32] {
+fn slice<T>(table: &[T], [first, end]: [u32; 2]) -> &[T] {
     table.get(first as usize..end as usize).unwrap_or_default()
 }

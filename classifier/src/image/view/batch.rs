@@ -1,4 +1,7 @@
-//! Many packets at once: each step is taken for all of them before the next, so that their waits for memory overlap.
+//! Many packets at once: the addresses of all of them are looked up together, so that their waits for memory overlap.
+//!
+//! What follows is decided packet by packet: it looks at few places, and the processor overlaps what neighbours wait for by
+//! itself. Looking at those places ahead was measured and cost more than it saved.
 
 use std::net::IpAddr;
 

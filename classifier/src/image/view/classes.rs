@@ -46,7 +46,7 @@ impl<'a> View<'a> {
     }
 
     fn rules_of(&self, step: u32) -> Vec<(RuleRef, RuleWords)> {
-        let block = self.block(step).map(|block| block.row);
+        let block = self.block(step).map(|block| *block.row);
         let Some([policy, direction, first, end]) = block else { return Vec::new() };
         let direction = if direction == 0 { Direction::Egress } else { Direction::Ingress };
         let rule = |words: &_| {
@@ -58,7 +58,7 @@ impl<'a> View<'a> {
 
     /// Whether what the rule asks of addresses is true of every packet from the one class to the other.
     pub(crate) fn admits(&self, rule: &RuleWords, source: u32, destination: u32) -> bool {
-        rule.admits_addresses(self.sets_of(source), self.sets_of(destination), self.rule_tables)
+        rule.admits_addresses(&self.sets_of(source), &self.sets_of(destination), self.rule_tables)
     }
 
     /// The port ranges of a list, first and last.

@@ -2,9 +2,9 @@
 
 use super::{Block, View};
 use crate::decision::{Checkpoint, Decision, Direction, Half, Reason, RuleRef, Verdict};
+use crate::image::index::{Card, First, Header, RunTier, next_tier, run};
 use crate::image::layout::{FLAG_ALLOW_UNCOVERED, FLAG_ALLOW_UNSELECTED, INTERFACE_GOVERNED, NONE};
-use crate::image::rule::{Candidate, RULE_WORDS, RuleWords};
-use crate::image::set_lists::Sets;
+use crate::image::rule::{Candidate, RULE_WORDS, RuleWords, action_of, number_of};
 use crate::image::trace::{Observer, Silent};
 use crate::packet::{Crossing, PacketKey, Place};
 use crate::resource::Action;
@@ -40,6 +40,7 @@ pub(crate) struct EndpointPrograms {
 struct Walk<'a, 'v, O> {
     view: &'v View<'a>,
     candidate: Candidate<'v>,
+    header: Header,
     logged: Option<RuleRef>,
     observer: &'v mut O,
 }
@@ -66,7 +67,8 @@ impl View<'_> {
         observer: &mut O,
     ) -> Decision {
         let candidate = self.candidate(packet, [source, destination]);
-        let mut walk = Walk { view: self, candidate, logged: None, observer };
+        let mut walk =
+            Walk { view: self, candidate, header: Header::of(packet), logged: None, observer };
         let mut decision = Decision::NOTHING_APPLIES;
         let Crossing { from, to } = crossing;
         if let Some(endpoint) = self.endpoint(from, plane) {
@@ -112,7 +114,13 @@ impl View<'_> {
         let endpoint = self.endpoint(from, Plane::Enforced)?;
         let candidate =
             self.candidate(packet, [packet.src, packet.dst].map(|at| self.class_of(at)));
-        let mut walk = Walk { view: self, candidate, logged: None, observer: &mut Silent };
+        let mut walk = Walk {
+            view: self,
+            candidate,
+            header: Header::of(packet),
+            logged: None,
+            observer: &mut Silent,
+        };
         walk.program(endpoint.ingress.untracked).map(|(verdict, _)| verdict)
     }
 
@@ -194,11 +202,14 @@ impl<O: Observer> Walk<'_, '_, O> {
     fn of_class(&mut self, at: Checkpoint, class: u32, plane: Plane) -> Half {
         self.begin(at);
         let view = self.view;
-        let program = match view.program(class, at.direction(), plane) {
-            Ok(program) => program,
-            Err((verdict, reason)) => return self.half(verdict, reason),
+        let run = if O::HEARS_ALL { None } else { view.run_of_class(class, at.direction(), plane) };
+        let decided = match run {
+            Some(run) => self.run(run),
+            None => match view.program(class, at.direction(), plane) {
+                Ok(program) => self.program(program),
+                Err((verdict, reason)) => return self.half(verdict, reason),
+            },
         };
-        let decided = self.program(program);
         let (verdict, reason) = decided.unwrap_or((Verdict::Deny, Reason::NoTierDecided));
         self.half(verdict, reason)
     }
@@ -215,11 +226,26 @@ impl<O: Observer> Walk<'_, '_, O> {
     /// Tiers, policies, rules, in order; `None` when no tier decides.
     fn program(&mut self, program: u32) -> Option<(Verdict, Reason)> {
         let view = self.view;
+        if !O::HEARS_ALL
+            && let Some(run) = view.run_of(program)
+        {
+            return self.run(run);
+        }
         let segments = view.programs.get(program).copied().unwrap_or_default();
         view.segments.range(segments).iter().find_map(|[tier, first, end, denies]| {
             self.observer.tier(*tier);
             self.tier(*tier, view.steps.range([*first, *end]), *denies != 0)
         })
+    }
+
+    /// The same of a program as one run of words.
+    fn run(&mut self, mut run: &[u32]) -> Option<(Verdict, Reason)> {
+        while let Some(RunTier { tier, denies, steps }) = next_tier(&mut run) {
+            if let Some(decided) = self.tier(tier, steps, denies) {
+                return Some(decided);
+            }
+        }
+        None
     }
 
     /// `None` when the tier leaves the packet to the next one.
@@ -237,52 +263,37 @@ impl<O: Observer> Walk<'_, '_, O> {
     fn block(&mut self, step: u32) -> Step {
         let view = self.view;
         let Some(block) = view.block(step) else { return Step::Undecided };
-        let [policy, direction, first, end] = block.row;
-        self.observer.policy(policy);
-        let (direction, other_end) = match direction {
-            0 => (Direction::Egress, self.candidate.destination_sets),
-            _ => (Direction::Ingress, self.candidate.source_sets),
-        };
-        let rows = view.rules.range([first, end]);
-        let place = RuleRef { policy, direction, rule: 0 };
-        let found = if O::HEARS_ALL { None } else { self.first_of(block, rows, other_end) };
-        let Some(First { terminal, log }) = found else { return self.rows(rows, place) };
-        let at = |row: u32| rows.get(row as usize).map(|words| RuleWords(*words));
-        if let Some(words) = log.filter(|log| terminal.is_none_or(|end| *log < end)).and_then(at) {
-            self.logged = self.logged.or(Some(RuleRef { rule: words.number(), ..place }));
+        if !O::HEARS_ALL
+            && let Some(card) = block.index.card(block.number)
+        {
+            return self.indexed(block, card);
         }
-        terminal.and_then(at).map_or(Step::Undecided, |words| Step::of(words, place))
+        let [policy, direction, first, end] = *block.row;
+        self.observer.policy(policy);
+        let direction = if direction == 0 { Direction::Egress } else { Direction::Ingress };
+        self.rows(view.rules.range([first, end]), RuleRef { policy, direction, rule: 0 })
     }
 
-    /// Of an indexed block the first row that matches and ends it, and the first that matches and logs.
-    fn first_of(
-        &self,
-        block: Block<'_>,
-        rows: &[[u32; RULE_WORDS]],
-        other_end: Sets<'_>,
-    ) -> Option<First> {
-        let Candidate { packet, .. } = self.candidate;
-        let mut first = First::default();
-        let has_index = block.index.visit(block.number, packet, other_end, |list| {
-            for row in list {
-                if first.terminal.is_some_and(|terminal| terminal <= *row) {
-                    return;
-                }
-                let Some(words) = rows.get(*row as usize).map(|words| RuleWords(*words)) else {
-                    continue;
-                };
-                if words.mismatch(self.candidate, self.view.rule_tables).is_some() {
-                    continue;
-                }
-                if words.action() == Action::Log {
-                    first.log = Some(first.log.map_or(*row, |log| log.min(*row)));
-                } else {
-                    first.terminal = Some(*row);
-                    return;
-                }
-            }
-        });
-        has_index.then_some(first)
+    /// What the rows of a block say, found by its index.
+    fn indexed(&mut self, block: Block<'_>, card: &Card) -> Step {
+        let (view, candidate) = (self.view, &self.candidate);
+        let other_end = candidate.other_end(card.direction);
+        if !card.concerns(other_end) {
+            return Step::Undecided;
+        }
+        let matches = |row: u32| {
+            let [_, _, first, end] = *block.row;
+            let words = view.rules.range([first, end]).get(row as usize);
+            words.is_some_and(|words| {
+                RuleWords(*words).mismatch(candidate, view.rule_tables).is_none()
+            })
+        };
+        let First { terminal, log } = block.index.first_of(card, self.header, other_end, matches);
+        let place = RuleRef { policy: card.policy, direction: card.direction, rule: 0 };
+        if let Some((_, head)) = log.filter(|log| terminal.is_none_or(|end| log.0 < end.0)) {
+            self.logged = self.logged.or(Some(RuleRef { rule: number_of(head), ..place }));
+        }
+        terminal.map_or(Step::Undecided, |(_, head)| Step::of(head, place))
     }
 
     fn rows(&mut self, rows: &[[u32; RULE_WORDS]], place: RuleRef) -> Step {
@@ -297,7 +308,7 @@ impl<O: Observer> Walk<'_, '_, O> {
 
     #[inline]
     fn row(&mut self, words: RuleWords, place: RuleRef) -> Step {
-        let mismatch = words.mismatch(self.candidate, self.view.rule_tables);
+        let mismatch = words.mismatch(&self.candidate, self.view.rule_tables);
         let rule = RuleRef { rule: words.number(), ..place };
         self.observer.rule(rule, mismatch);
         if mismatch.is_some() {
@@ -306,15 +317,8 @@ impl<O: Observer> Walk<'_, '_, O> {
         if words.action() == Action::Log {
             self.logged = self.logged.or(Some(rule));
         }
-        Step::of(words, place)
+        Step::of(words.head(), place)
     }
-}
-
-/// The rows of a block that matter for a packet, counted from its first.
-#[derive(Default)]
-struct First {
-    terminal: Option<u32>,
-    log: Option<u32>,
 }
 
 /// Where rules leave a packet.
@@ -328,10 +332,10 @@ enum Step {
 }
 
 impl Step {
-    /// Where a row that matches leaves them; `place` is its policy and direction.
-    fn of(words: RuleWords, place: RuleRef) -> Self {
-        let rule = RuleRef { rule: words.number(), ..place };
-        match words.action() {
+    /// Where a row that matches leaves them, by its first word; `place` is its policy and direction.
+    fn of(head: u32, place: RuleRef) -> Self {
+        let rule = RuleRef { rule: number_of(head), ..place };
+        match action_of(head) {
             Action::Allow => Self::Decided(Verdict::Allow, rule),
             Action::Deny => Self::Decided(Verdict::Deny, rule),
             Action::Pass => Self::Passed,
@@ -365,6 +369,29 @@ impl View<'_> {
             return Ok(program);
         };
         Err((half.verdict, half.reason))
+    }
+
+    /// The run of the program that judges packets of the class, if it has one.
+    #[inline]
+    pub(super) fn run_of_class(
+        &self,
+        class: u32,
+        direction: Direction,
+        plane: Plane,
+    ) -> Option<&[u32]> {
+        let card = match plane {
+            Plane::Enforced => self.class_card(class),
+            Plane::Pending => return None,
+        };
+        let start = match direction {
+            Direction::Egress => card.egress,
+            Direction::Ingress => card.ingress,
+        };
+        run(self.program_words, start)
+    }
+
+    fn run_of(&self, program: u32) -> Option<&[u32]> {
+        run(self.program_words, *self.program_starts.get(program)?)
     }
 
     /// The row of a port; the last one is that of all ports without a row of their own.
