@@ -18,6 +18,10 @@ pub(crate) use self::hosts::{answer, send};
 use crate::Run;
 use crate::support::{ALLOWED_PORT, policy_set};
 
+/// Of the 600 packets that open flows so many must arrive, in so many attempts.
+const PRIMED: u64 = 590;
+const PRIMES_MAX: usize = 20;
+
 /// The namespaces and processes of one run; gone when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Testbed {
@@ -185,7 +189,7 @@ impl Testbed {
         }
     }
 
-    /// Opens each of the 64 flows; the sink answers them or not.
+    /// Opens each of the 64 flows; the sink answers them or not. Behind a data plane on its way up, until packets arrive.
     fn prime(&self, traffic: Traffic) {
         let answers = traffic == Traffic::Answered;
         let responder = answers.then(|| {
@@ -195,8 +199,14 @@ impl Testbed {
         if let Some(responder) = &responder {
             wait_for_line(responder);
         }
-        let sender = self.command("a", "--send").args(["2000", "300"]).output();
-        assert!(sender.expect("the sender").status.success());
+        for _ in 0..PRIMES_MAX {
+            let before = self.arrived();
+            let sender = self.command("a", "--send").args(["2000", "300"]).output();
+            assert!(sender.expect("the sender").status.success());
+            if self.data_plane.is_none() || self.arrived() - before > PRIMED {
+                break;
+            }
+        }
         if let Some(mut responder) = responder {
             responder.kill().expect("our own child");
             responder.wait().expect("our own child");

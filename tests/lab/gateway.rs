@@ -242,6 +242,12 @@ impl<'lab> Gateway<'lab> {
         self.dataplane.as_ref().map(Process::id)
     }
 
+    /// The process number of the daemon.
+    #[must_use]
+    pub fn control_id(&self) -> Option<u32> {
+        self.control.as_ref().map(Process::id)
+    }
+
     /// What both programs have said.
     #[must_use]
     pub fn logs(&self) -> String {
