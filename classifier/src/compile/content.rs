@@ -1,7 +1,8 @@
 //! Content: what is true of an address because something covers it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::order::{Order, Planes};
 use super::position;

@@ -14,6 +14,7 @@ mod covers;
 mod emit;
 mod expand;
 mod interface;
+mod interner;
 mod live;
 mod order;
 mod pieces;
@@ -124,7 +125,7 @@ fn compiled(
     let mut sets = MatchSets::new(set, &none);
     let rows = expand::rows(&order, &mut sets, limits.rules)
         .map_err(|count| too_many("rules, ports by name resolved,", count, limits.rules))?;
-    let MatchSets { definitions, .. } = sets;
+    let definitions = sets.into_definitions();
     let contents = Contents::of(set, &order, &definitions);
     let mut classes = Classes::new(limits.classes);
     let covers = covers::of_set(set, &definitions, &contents.of_objects(set), &mut classes);

@@ -3,8 +3,9 @@
 //! Most selectors can only match an object that has a certain label, or a label with one of a few values. They are asked
 //! only of objects that do; the rest is asked of every object.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::position;
 use crate::label::Labels;

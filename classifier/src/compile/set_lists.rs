@@ -3,76 +3,94 @@
 //! A list may begin with another one, its parent: what covers an address from outside is the same for all that lies
 //! within. So prefixes that are nested deep cost what each of them adds, not what all of them are together.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::DefaultHashBuilder;
+use hashbrown::hash_table::{Entry, HashTable};
 
 use super::position;
 use crate::image::layout::NONE;
-use crate::image::set_lists::{SetListRow, Sets};
+use crate::image::set_lists::{SetListRow, Sets, colours_of};
 
 /// A list that grows beyond this keeps what it had as its parent.
 const OWN_MAX: usize = 32;
 
-/// All lists; number 0 is the empty one.
+/// All lists, as the image holds them; number 0 is the empty one.
 #[derive(Debug)]
 pub(super) struct SetLists {
-    lists: Vec<SetList>,
-    numbers: HashMap<SetList, u32>,
-    /// For each list where its own sets begin when all are laid end to end, and the colours of all its sets.
-    laid: Vec<(u32, u64)>,
+    rows: Vec<SetListRow>,
+    /// The sets of the rows, end to end.
+    sets: Vec<u32>,
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct SetList {
-    /// A list made before, all of whose sets are in this one too, or `NONE`.
-    parent: u32,
-    /// Further sets, ascending.
-    own: Vec<u32>,
-}
+/// A list before it has a number: one made before, all of whose sets are in this one too, or `NONE`, and further sets,
+/// ascending.
+type List<'a> = (u32, &'a [u32]);
 
 impl SetLists {
     pub(super) fn new() -> Self {
-        let empty = SetList { parent: NONE, own: Vec::new() };
-        let numbers = HashMap::from([(empty.clone(), 0)]);
-        Self { lists: vec![empty], numbers, laid: vec![(0, 0)] }
+        let mut lists = Self {
+            rows: Vec::new(),
+            sets: Vec::new(),
+            numbers: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+        };
+        lists.number((NONE, &[]));
+        lists
     }
 
-    /// The lists from one on, as rows of `Section::SetLists` with their own sets.
-    pub(super) fn rows_from(&self, first: usize) -> impl Iterator<Item = (SetListRow, &[u32])> {
-        let rows = self.lists.iter().zip(&self.laid).skip(first);
-        rows.map(|(SetList { parent, own }, (begin, colours))| {
-            let [low, high] = [*colours, colours >> 32].map(|half| (half & 0xffff_ffff) as u32);
-            ([*begin, begin + position(own.len()), *parent, low, high], own.as_slice())
-        })
+    /// The lists from one on, as rows of `Section::SetLists`, and their sets as those of `Section::ListedSets`.
+    pub(super) fn tables_from(&self, first: usize) -> (&[SetListRow], &[u32]) {
+        let rows = self.rows.get(first..).unwrap_or_default();
+        let begin = rows.first().map_or(self.sets.len(), |[begin, ..]| *begin as usize);
+        (rows, self.sets.get(begin..).unwrap_or_default())
     }
 
     /// The list of all sets of `outer` and these, which are ascending.
     pub(super) fn union(&mut self, outer: u32, sets: &[u32]) -> u32 {
-        let Some(SetList { parent, own }) = self.lists.get(outer as usize) else { return outer };
-        let list = if own.is_empty() || own.len() + sets.len() <= OWN_MAX {
-            SetList { parent: *parent, own: merge(own, sets) }
-        } else {
-            let more = sets.iter().filter(|set| own.binary_search(set).is_err());
-            SetList { parent: outer, own: more.copied().collect() }
-        };
-        if list.own.is_empty() && list.parent != NONE {
-            return list.parent;
+        if sets.is_empty() {
+            return outer;
         }
-        let next = position(self.lists.len());
-        let number = *self.numbers.entry(list.clone()).or_insert(next);
-        if number == next {
-            self.lay(&list);
-            self.lists.push(list);
+        let Some(row) = self.rows.get(outer as usize) else { return outer };
+        let (parent, own) = list(row, &self.sets);
+        if own.is_empty() || own.len() + sets.len() <= OWN_MAX {
+            let merged = merge(own, sets);
+            return self.number((parent, &merged));
         }
-        number
+        let more = sets.iter().filter(|set| own.binary_search(set).is_err());
+        let more: Vec<u32> = more.copied().collect();
+        if more.is_empty() { outer } else { self.number((outer, &more)) }
     }
 
-    fn lay(&mut self, SetList { parent, own }: &SetList) {
-        let end = self.lists.last().zip(self.laid.last());
-        let begin = end.map_or(0, |(list, (begin, _))| begin + position(list.own.len()));
-        let inherited = self.laid.get(*parent as usize).map_or(0, |(_, colours)| *colours);
+    fn number(&mut self, wanted: List<'_>) -> u32 {
+        let Self { rows, sets, numbers, hasher } = self;
+        let of = |number: &u32| rows.get(*number as usize).map(|row| list(row, sets));
+        let place = numbers.entry(
+            hasher.hash_one(wanted),
+            |number| of(number) == Some(wanted),
+            |number| of(number).map_or(0, |list| hasher.hash_one(list)),
+        );
+        let place = match place {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(place) => place,
+        };
+        let number = position(rows.len());
+        place.insert(number);
+        let (parent, own) = wanted;
+        let inherited = rows.get(parent as usize).map_or(0, colours_of);
         let colours = own.iter().fold(inherited, |all, set| all | Sets::colour(*set));
-        self.laid.push((begin, colours));
+        let [low, high] = [colours, colours >> 32].map(|half| (half & 0xffff_ffff) as u32);
+        let begin = position(sets.len());
+        sets.extend(own);
+        rows.push([begin, position(sets.len()), parent, low, high]);
+        number
     }
+}
+
+fn list<'a>([begin, end, parent, ..]: &SetListRow, sets: &'a [u32]) -> List<'a> {
+    (*parent, sets.get(*begin as usize..*end as usize).unwrap_or_default())
 }
 
 /// Both ascending lists as one without repeats.
@@ -88,9 +106,9 @@ mod tests {
     use super::*;
 
     fn all(lists: &SetLists, number: u32) -> Vec<u32> {
-        let list = &lists.lists[number as usize];
-        let outer = if list.parent == NONE { Vec::new() } else { all(lists, list.parent) };
-        merge(&outer, &list.own)
+        let (parent, own) = list(&lists.rows[number as usize], &lists.sets);
+        let outer = if parent == NONE { Vec::new() } else { all(lists, parent) };
+        merge(&outer, own)
     }
 
     #[test]
@@ -104,6 +122,6 @@ mod tests {
             assert_eq!(all(&lists, at), expected);
             assert_eq!(lists.union(at, &added), at, "nothing new");
         }
-        assert!(lists.lists[at as usize].parent != NONE);
+        assert!(lists.rows[at as usize][2] != NONE);
     }
 }

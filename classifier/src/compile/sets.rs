@@ -1,7 +1,9 @@
 //! Match sets: every distinct thing that rules ask of an address.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use ipnet::IpNet;
 
@@ -23,7 +25,7 @@ pub(super) struct MatchSets<'a> {
     /// The sets that were there before.
     known: &'a KnownSets,
     /// For each set that was not: its definition.
-    pub(super) definitions: Vec<Definition>,
+    definitions: Vec<Definition>,
 }
 
 /// Match sets that have their numbers.
@@ -174,6 +176,11 @@ impl<'a> MatchSets<'a> {
         let number = position(self.count());
         self.definitions.push(definition);
         number
+    }
+
+    /// The definitions of the sets that are new.
+    pub(super) fn into_definitions(self) -> Vec<Definition> {
+        self.definitions
     }
 
     /// How many sets there are, known and new.

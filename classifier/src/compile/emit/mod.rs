@@ -4,7 +4,7 @@ mod programs;
 mod rules;
 mod strings;
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 pub(super) use self::programs::Programs;
 pub(super) use self::rules::RuleWriter;
@@ -15,7 +15,6 @@ use super::interface::{self, Interface};
 use super::order::{Block, Order};
 use super::pieces::Piece;
 use super::position;
-use super::set_lists::SetLists;
 use crate::decision::Direction;
 use crate::image::ImageBytes;
 use crate::image::layout::{
@@ -23,7 +22,6 @@ use crate::image::layout::{
     INTERFACE_GOVERNED, INTERFACE_WORDS, NONE, Section, Tables,
 };
 use crate::image::rule::direction_word;
-use crate::image::set_lists::SetListRow;
 use crate::resource::{Object, ObjectKind, PolicySet};
 
 /// What an image is made of.
@@ -49,10 +47,14 @@ pub(super) fn emit(source: Source<'_>, generation: u64) -> (ImageBytes, Programs
     let mut programs = Programs::new(order);
     let [v4, v6] = source.pieces;
     pieces(&mut tables, v4, v6);
-    let known = source.classes.known.iter();
-    let rows: Vec<[u32; CLASS_WORDS]> = known.map(|class| programs.class_row(class)).collect();
+    let Classes { blocks, lists, .. } = source.classes;
+    let known = source.classes.known().iter();
+    let rows: Vec<[u32; CLASS_WORDS]> =
+        known.map(|class| programs.class_row(class, blocks)).collect();
     tables.set(Section::Classes, &rows);
-    set_lists(&mut tables, &source.classes.lists);
+    let (lists, sets) = lists.tables_from(0);
+    tables.set(Section::SetLists, lists);
+    tables.set(Section::ListedSets, sets);
     interfaces(&mut tables, &mut strings, &mut programs, source.interfaces);
     programs.write(&mut tables);
     let blocks = rules(&mut tables, &mut strings, source);
@@ -79,19 +81,6 @@ pub(super) fn pieces(tables: &mut Tables, v4: &[Piece], v6: &[Piece]) {
     tables.set(Section::V6Starts, &starts);
     tables.set(Section::V6Classes, &words(v6, |piece| piece.class));
     tables.set(Section::V6Names, &words(v6, |piece| piece.name));
-}
-
-fn set_lists(tables: &mut Tables, lists: &SetLists) {
-    let mut sets: Vec<u32> = Vec::new();
-    let rows: Vec<SetListRow> = lists
-        .rows_from(0)
-        .map(|(row, own)| {
-            sets.extend(own);
-            row
-        })
-        .collect();
-    tables.set(Section::SetLists, &rows);
-    tables.set(Section::ListedSets, &sets);
 }
 
 fn interfaces(

@@ -1,9 +1,8 @@
 //! Programs: the blocks that are asked at one place, cut into tiers.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
-use crate::compile::classes::Class;
-use crate::compile::content::Protection;
+use crate::compile::classes::{BlockLists, Class};
 use crate::compile::order::Order;
 use crate::compile::position;
 use crate::image::layout::{CLASS_WORDS, NONE, Section, Tables};
@@ -17,6 +16,8 @@ pub(crate) struct Programs {
     tier_denies: Vec<bool>,
     has_staged: bool,
     numbers: HashMap<(Vec<u32>, bool), u32>,
+    /// The programs of lists of blocks, by the numbers of the lists.
+    of_lists: Vec<Option<u32>>,
     pub(crate) ranges: Vec<[u32; 2]>,
     pub(crate) segments: Vec<[u32; 4]>,
     pub(crate) steps: Vec<u32>,
@@ -30,6 +31,7 @@ impl Programs {
             tier_denies: order.tier_denies.clone(),
             has_staged: order.has_staged,
             numbers: HashMap::new(),
+            of_lists: Vec::new(),
             ranges: vec![[0, 0]],
             segments: Vec::new(),
             steps: Vec::new(),
@@ -62,17 +64,29 @@ impl Programs {
     }
 
     /// A row of `Section::Classes`.
-    pub(crate) fn class_row(&mut self, class: &Class) -> [u32; CLASS_WORDS] {
-        let enforced @ [ingress, egress] = self.of(&class.enforced);
-        let [later_ingress, later_egress] =
-            if self.has_staged { self.of(&class.pending) } else { enforced };
+    pub(crate) fn class_row(&mut self, class: &Class, blocks: &BlockLists) -> [u32; CLASS_WORDS] {
+        let [ingress, egress, later_ingress, later_egress] = class.blocks;
+        let mut of = |list| self.of_list(list, blocks);
+        let enforced @ [ingress, egress] = [of(ingress), of(egress)];
+        let pending = [of(later_ingress), of(later_egress)];
+        let [later_ingress, later_egress] = if self.has_staged { pending } else { enforced };
         let covered = u32::from(class.covered);
         [covered, ingress, egress, later_ingress, later_egress, class.sets]
     }
 
-    fn of(&mut self, protection: &Protection) -> [u32; 2] {
-        let Protection { ingress, egress } = protection;
-        [self.intern(ingress, false), self.intern(egress, false)]
+    fn of_list(&mut self, list: u32, blocks: &BlockLists) -> u32 {
+        if let Some(Some(number)) = self.of_lists.get(list as usize) {
+            return *number;
+        }
+        let number = self.intern(blocks.ranks(list), false);
+        let least = list as usize + 1;
+        if self.of_lists.len() < least {
+            self.of_lists.resize(least, None);
+        }
+        if let Some(slot) = self.of_lists.get_mut(list as usize) {
+            *slot = Some(number);
+        }
+        number
     }
 
     pub(super) fn write(&self, tables: &mut Tables) {

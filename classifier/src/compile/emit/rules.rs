@@ -1,6 +1,6 @@
 //! Rows of rules as words.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::strings::Strings;
 use crate::compile::expand::Row;

@@ -1,6 +1,9 @@
 //! Strings, each stored once.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::DefaultHashBuilder;
+use hashbrown::hash_table::{Entry, HashTable};
 
 use crate::compile::position;
 
@@ -11,7 +14,9 @@ pub(crate) struct Strings {
     pub(crate) text: String,
     /// For each string where it ends in `text`.
     pub(crate) ends: Vec<u32>,
-    numbers: HashMap<String, u32>,
+    /// Positions in `ends`.
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
 impl Strings {
@@ -26,18 +31,33 @@ impl Strings {
         self.ends.drain(..strings.min(self.ends.len()));
         self.text.drain(..text.min(self.text.len()));
         self.ends.iter_mut().for_each(|end| *end = end.saturating_sub(position(text)));
-        // Of strings that are there already a second one may be stored, but none is looked for for ever.
-        self.numbers.clear();
+        // A string that is there already may be stored once more; that costs less than to look for all of them for ever.
+        self.places.clear();
     }
 
     pub(crate) fn intern(&mut self, string: &str) -> u32 {
-        if let Some(number) = self.numbers.get(string) {
-            return *number;
-        }
-        let number = self.first + position(self.ends.len());
-        self.text.push_str(string);
-        self.ends.push(position(self.text.len()));
-        self.numbers.insert(string.to_owned(), number);
-        number
+        let Self { first, text, ends, places, hasher } = self;
+        let place = places.entry(
+            hasher.hash_one(string),
+            |at| stored(text, ends, *at) == Some(string),
+            |at| stored(text, ends, *at).map_or(0, |string| hasher.hash_one(string)),
+        );
+        let at = match place {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                let at = position(ends.len());
+                place.insert(at);
+                text.push_str(string);
+                ends.push(position(text.len()));
+                at
+            }
+        };
+        *first + at
     }
+}
+
+fn stored<'a>(text: &'a str, ends: &[u32], at: u32) -> Option<&'a str> {
+    let end = *ends.get(at as usize)? as usize;
+    let start = at.checked_sub(1).map_or(Some(0), |before| ends.get(before as usize).copied())?;
+    text.get(start as usize..end)
 }

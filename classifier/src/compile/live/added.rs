@@ -12,7 +12,6 @@ use crate::compile::position;
 use crate::decision::Direction;
 use crate::image::layout::{CLASS_WORDS, Head, Section, Tables};
 use crate::image::rule::{RULE_WORDS, direction_word};
-use crate::image::set_lists::SetListRow;
 use crate::image::{Image, ImageBytes};
 use crate::resource::{Object, ObjectKind};
 
@@ -153,20 +152,15 @@ impl Added {
         match_sets: usize,
     ) -> ImageBytes {
         let written = self.base.classes + self.class_rows.len();
-        let new = classes.known.iter().skip(written);
-        self.class_rows.extend(new.map(|class| programs.class_row(class)));
+        let new = classes.known().iter().skip(written);
+        self.class_rows.extend(new.map(|class| programs.class_row(class, &classes.blocks)));
         let mut tables = Tables::default();
         let [v4, v6] = &self.overlays;
         emit::pieces(&mut tables, &v4.pieces(), &v6.pieces());
         tables.set(Section::Classes, &self.class_rows);
-        let mut sets: Vec<u32> = Vec::new();
-        let lists = classes.lists.rows_from(self.base.lists).map(|(row, own)| {
-            sets.extend(own);
-            row
-        });
-        let lists: Vec<SetListRow> = lists.collect();
-        tables.set(Section::SetLists, &lists);
-        tables.set(Section::ListedSets, &sets);
+        let (lists, sets) = classes.lists.tables_from(self.base.lists);
+        tables.set(Section::SetLists, lists);
+        tables.set(Section::ListedSets, sets);
         tables.set(Section::Programs, programs.ranges.get(self.base.programs..).unwrap_or(&[]));
         tables.set(Section::Segments, programs.segments.get(self.base.segments..).unwrap_or(&[]));
         tables.set(Section::Steps, programs.steps.get(self.base.steps..).unwrap_or(&[]));

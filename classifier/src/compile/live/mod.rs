@@ -115,7 +115,7 @@ impl Live {
             limits: *limits,
             contents,
             spaces: [Space::new(of_v4, v4), Space::new(of_v6, v6)],
-            classes_at_first: classes.known.len(),
+            classes_at_first: classes.known().len(),
             classes,
             programs,
             known,
@@ -133,7 +133,7 @@ impl Live {
     /// Whether so much was left behind by changes that a full compile would be smaller by much.
     #[must_use]
     pub fn wants_compile(&self) -> bool {
-        self.classes.known.len() > self.classes_at_first * CLASSES_FACTOR + CLASSES_SPARE
+        self.classes.known().len() > self.classes_at_first * CLASSES_FACTOR + CLASSES_SPARE
     }
 
     /// Makes changes, all together or none; `set` is the policy set with them made, `generation` their number. Returns

@@ -38,7 +38,7 @@ impl Live {
             })?;
             self.added.block(*block, policy, direction, &rows);
         }
-        let definitions = sets.definitions;
+        let definitions = sets.into_definitions();
         self.define(set, &definitions, touched)
     }
 
