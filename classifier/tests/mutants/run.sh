@@ -26,7 +26,12 @@ fresh_tree() {
 }
 
 build() { (cd "$tree" && cargo test --quiet --locked -p classifier --test differential --no-run) >"$log" 2>&1; }
-differential() { (cd "$tree" && cargo test --quiet --locked -p classifier --test differential compiled_policy) >"$log" 2>&1; }
+# Faults in following changes, live-*, are for the test of changes to find, all others for the test of compiled policy.
+differential() {
+    local claim=compiled_policy
+    case "$1" in live-*) claim=changed_policy ;; esac
+    (cd "$tree" && cargo test --quiet --locked -p classifier --test differential "$claim") >"$log" 2>&1
+}
 
 fail() {
     tail -40 "$log" 2>/dev/null || true
@@ -44,7 +49,8 @@ fi
 mkdir -p "$work"
 fresh_tree
 build || fail "the tree without a fault does not compile"
-differential || fail "the tree without a fault does not pass"
+differential compiled || fail "the tree without a fault does not pass"
+differential live- || fail "the tree without a fault does not follow changes"
 echo "without a fault: passes"
 
 survivors=0
@@ -53,11 +59,11 @@ for name in "${names[@]}"; do
     (cd "$tree" && GIT_CEILING_DIRECTORIES="$work" git apply "$here/$name.patch") >"$log" 2>&1 ||
         fail "$name no longer applies"
     build || fail "$name does not compile"
-    if differential; then
+    if differential "$name"; then
         echo "$name: SURVIVED"
         survivors=$((survivors + 1))
-    elif grep -q "^reference: " "$log"; then
-        echo "$name: caught, $(grep -o 'policy set [0-9]*' "$log" | head -1)"
+    elif grep -q "^reference: \|^change [0-9]* of set" "$log"; then
+        echo "$name: caught, $(grep -o 'policy set [0-9]*\|change [0-9]* of set [0-9]*' "$log" | head -1)"
     else
         fail "$name made the test fail without a difference"
     fi
