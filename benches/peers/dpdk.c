@@ -27,14 +27,10 @@
 #include <rte_fib6.h>
 #include <rte_lcore.h>
 #include <rte_malloc.h>
-#include <rte_memory.h>
 #include <rte_version.h>
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-
 #define BULK 32
+#define HUGE ((size_t)2 << 20)
 
 /* A route; without one the answer is 0. */
 struct route4 { uint32_t address, length, answer; };
@@ -58,6 +54,8 @@ struct packet {
 static struct rte_fib *fib;
 static struct rte_fib6 *fib6;
 static struct rte_acl_ctx *acl;
+/* Where it lies. */
+static int heap;
 
 static void fail(const char *what)
 {
@@ -89,23 +87,19 @@ static double cpu_ns(void)
 static size_t heap_bytes(void)
 {
     struct rte_malloc_socket_stats stats;
-    size_t sum = 0;
-    for (unsigned i = 0; i < rte_socket_count(); i++)
-        if (rte_malloc_get_socket_stats(rte_socket_id_by_idx(i), &stats) == 0)
-            sum += stats.heap_allocsz_bytes;
-    return sum;
+    return rte_malloc_get_socket_stats(heap, &stats) ? 0 : stats.heap_allocsz_bytes;
 }
 
-/* Puts memory on huge pages where the kernel has them; a deployment would. */
-static int collapse(const struct rte_memseg_list *list, void *unused)
+/* A heap on transparent huge pages, as a deployment would have, without the privileges that mounted ones need. */
+static int huge_heap(size_t bytes)
 {
-    (void)unused;
-    const size_t huge = 2 << 20;
-    uintptr_t first = ((uintptr_t)list->base_va + huge - 1) / huge * huge;
-    uintptr_t end = ((uintptr_t)list->base_va + list->len) / huge * huge;
-    for (; first < end; first += huge)
-        (void)madvise((void *)first, huge, MADV_COLLAPSE);
-    return 0;
+    uint8_t *memory = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) fail("memory");
+    memory += HUGE - (uintptr_t)memory % HUGE;
+    (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    if (rte_malloc_heap_create("huge") || rte_malloc_heap_memory_add("huge", memory, bytes, NULL, bytes / HUGE, HUGE))
+        fail("a heap");
+    return rte_malloc_heap_get_socket("huge");
 }
 
 static size_t huge_bytes(void)
@@ -114,7 +108,7 @@ static size_t huge_bytes(void)
     char line[256];
     size_t sum = 0, kb;
     while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "AnonHugePages: %zu", &kb) == 1 || sscanf(line, "ShmemPmdMapped: %zu", &kb) == 1)
+        if (sscanf(line, "AnonHugePages: %zu", &kb) == 1)
             sum += kb * 1024;
     if (file) fclose(file);
     return sum;
@@ -130,7 +124,7 @@ static void build_fib(const char *path, uint32_t nodes)
         .max_routes = count + 16,
         .dir24_8 = { .nh_sz = RTE_FIB_DIR24_8_4B, .num_tbl8 = nodes },
     };
-    fib = rte_fib_create("fib", SOCKET_ID_ANY, &conf);
+    fib = rte_fib_create("fib", heap, &conf);
     if (!fib) fail("rte_fib_create");
     for (size_t i = 0; i < count; i++)
         if (rte_fib_add(fib, routes[i].address, routes[i].length, routes[i].answer)) fail("rte_fib_add");
@@ -145,7 +139,7 @@ static int fill_fib6(const struct route6 *routes, size_t count, uint32_t nodes)
         .max_routes = count * 2 + 16,
         .trie = { .nh_sz = RTE_FIB6_TRIE_4B, .num_tbl8 = nodes },
     };
-    fib6 = rte_fib6_create("fib6", SOCKET_ID_ANY, &conf);
+    fib6 = rte_fib6_create("fib6", heap, &conf);
     if (!fib6) fail("rte_fib6_create");
     for (size_t i = 0; i < count; i++) {
         int error = rte_fib6_add(fib6, routes[i].address, routes[i].length, routes[i].answer);
@@ -180,7 +174,7 @@ static void build_acl(const char *path)
     size_t count;
     struct rule *rules = read_file(path, sizeof *rules, &count);
     struct rte_acl_param param = {
-        .name = "acl", .socket_id = SOCKET_ID_ANY, .rule_size = RTE_ACL_RULE_SZ(FIELDS), .max_rule_num = count,
+        .name = "acl", .socket_id = heap, .rule_size = RTE_ACL_RULE_SZ(FIELDS), .max_rule_num = count,
     };
     struct rte_acl_config config = {
         .num_categories = 1,
@@ -287,22 +281,21 @@ static void answer_requests(size_t record)
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: dpdk-peer fib|fib6|acl TABLE [NODES] [MEGABYTES]\n");
+        fprintf(stderr, "usage: dpdk-peer fib|fib6|acl TABLE [NODES]\n");
         return 2;
     }
     uint32_t nodes = argc > 3 ? strtoul(argv[3], NULL, 10) : 1 << 16;
-    char *megabytes = argc > 4 ? argv[4] : "3072";
-    char *eal[] = {
-        argv[0], "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "--log-level=critical",
-        "--force-max-simd-bitwidth=512", "--lcores=0@(0-1)", "-m", megabytes, NULL,
-    };
     /* On whatever processor: the caller takes turns with us. */
     char lcores[64];
     snprintf(lcores, sizeof lcores, "--lcores=0@(0-%ld)", sysconf(_SC_NPROCESSORS_ONLN) - 1);
-    eal[7] = lcores;
+    char *eal[] = {
+        argv[0], "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "--log-level=critical",
+        "--force-max-simd-bitwidth=512", lcores, "-m", "64", NULL,
+    };
     if (rte_eal_init(sizeof eal / sizeof *eal - 1, eal) < 0) fail("rte_eal_init");
+    heap = huge_heap((size_t)2 << 30);
 
-    size_t before = heap_bytes(), record;
+    size_t record;
     double started = cpu_ns();
     if (strcmp(argv[1], "fib") == 0) {
         build_fib(argv[2], nodes);
@@ -315,9 +308,8 @@ int main(int argc, char **argv)
         record = sizeof(struct packet);
     }
     double seconds = (cpu_ns() - started) / 1e9;
-    rte_memseg_list_walk(collapse, NULL);
     printf("{\"version\": \"%s\", \"build_s\": %.3f, \"heap_bytes\": %zu, \"nodes\": %u, \"huge_bytes\": %zu}\n",
-           rte_version(), seconds, heap_bytes() - before, nodes, huge_bytes());
+           rte_version(), seconds, heap_bytes(), nodes, huge_bytes());
     fflush(stdout);
     answer_requests(record);
     return 0;
