@@ -21,7 +21,7 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use classifier::image::{DirectIndex, TreeIndex};
+use classifier::image::{V4Index, V6Index};
 use ipnet::{Ipv4Net, Ipv6Net};
 use peers::{Dpdk, Variant};
 use prefix_trie::PrefixMap;
@@ -200,7 +200,7 @@ trait Family: Sized {
 }
 
 struct V4 {
-    index: DirectIndex,
+    index: V4Index,
     starts: Vec<u32>,
     classes: Vec<u32>,
     trie: PrefixMap<Ipv4Net, u32>,
@@ -212,7 +212,7 @@ impl V4 {
         let (starts, classes) = table.pieces();
         let starts: Vec<u32> = starts.into_iter().map(low).collect();
         let started = cpu_s();
-        let index = DirectIndex::of(&starts);
+        let index = V4Index::of(&starts);
         let build_s = cpu_s() - started;
         let trie = table.routes.iter().map(|route| {
             (
@@ -281,7 +281,7 @@ impl Family for V4 {
 }
 
 struct V6 {
-    index: TreeIndex,
+    index: V6Index,
     starts: Vec<[u64; 2]>,
     classes: Vec<u32>,
     trie: PrefixMap<Ipv6Net, u32>,
@@ -293,7 +293,7 @@ impl V6 {
         let (starts, classes) = table.pieces();
         let starts: Vec<[u64; 2]> = starts.into_iter().map(halves).collect();
         let started = cpu_s();
-        let index = TreeIndex::of(&starts);
+        let index = V6Index::of(&starts);
         let build_s = cpu_s() - started;
         let trie = table.routes.iter().map(|route| {
             (Ipv6Net::new(Ipv6Addr::from(route.at), route.length).expect("a prefix"), route.answer)

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 pub(crate) use self::classes::ClassCard;
 use self::classes::class_cards;
 pub(crate) use self::digest::Header;
-pub use self::pieces::{DirectIndex, TreeIndex};
+pub use self::pieces::{V4Index, V6Index};
 use self::programs::ProgramIndex;
 pub(crate) use self::programs::{RunTier, next_tier, run};
 pub(crate) use self::rows::{Card, First, RowIndex};
@@ -24,8 +24,8 @@ use super::rule::RuleTables;
 /// Everything that is worked out when an image is loaded.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
-    pub(super) v4: DirectIndex,
-    pub(super) v6: TreeIndex,
+    pub(super) v4: V4Index,
+    pub(super) v6: V6Index,
     pub(super) tables: TableIndex,
 }
 
@@ -33,8 +33,8 @@ impl Index {
     /// Of the tables of an image.
     pub(super) fn of(bytes: &[u8], layout: &Layout) -> Self {
         Self {
-            v4: DirectIndex::of(layout.table(bytes, Section::V4Starts)),
-            v6: TreeIndex::of(layout.table(bytes, Section::V6Starts)),
+            v4: V4Index::of(layout.table(bytes, Section::V4Starts)),
+            v6: V6Index::of(layout.table(bytes, Section::V6Starts)),
             tables: TableIndex::of(bytes, layout, None),
         }
     }

@@ -21,7 +21,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 pub use self::bytes::ImageBytes;
 use self::index::Index;
-pub use self::index::{DirectIndex, TreeIndex};
+pub use self::index::{V4Index, V6Index};
 pub use self::layout::FORMAT_VERSION;
 use self::layout::{Layout, Section};
 use self::patch::Patch;
