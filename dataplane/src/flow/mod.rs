@@ -4,6 +4,7 @@
 //! start, nothing in it allocates, locks or waits. A flow lives in one of two buckets that its hash names, so a lookup
 //! looks at 32 places at most and mostly at two cache lines; when both are full of live flows, no more fit.
 
+mod hash;
 mod key;
 mod slot;
 mod sweep;
@@ -12,11 +13,12 @@ mod tests;
 mod tracker;
 
 use std::array;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::hash::RandomState;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crossbeam_utils::CachePadded;
 
+use self::hash::Secret;
 pub use self::key::{End, FlowKey};
 use self::slot::{Claim, Slot, Tenant};
 pub use self::sweep::Sweep;
@@ -29,25 +31,31 @@ pub const SLOTS_DEFAULT: usize = 1 << 18;
 pub const SLOTS_MIN: usize = 2 * BUCKET_SLOTS;
 /// Most places a table may have: 1.1 GiB.
 pub const SLOTS_MAX: usize = 1 << 24;
-/// Places of a bucket: their tags fill one cache line.
+/// Places of a bucket.
 const BUCKET_SLOTS: usize = 16;
+/// From so many on, a flow goes to the emptier one of its buckets.
+const BUCKET_CROWDED: usize = 12;
+/// Tags in a word.
+const LANES: usize = 4;
+/// Bits of a tag.
+const TAG_BITS: usize = 16;
 /// The tag of a free place.
-const NO_TAG: u32 = 0;
+const NO_TAG: u16 = 0;
 
 /// The table. All methods take `&self` and may be called from all workers at once.
 #[derive(Debug)]
 pub struct FlowTable {
     buckets: Box<[Bucket]>,
-    hasher: RandomState,
+    secret: Secret,
     live: CachePadded<AtomicU64>,
 }
 
-/// Places whose flows share a part of their hash. A tag is 32 bits of a flow's hash, or `NO_TAG`; it is a hint that
-/// saves reading the place, changed only by who has claimed the place.
+/// Places whose flows share a part of their hash. A tag is a part of a flow's hash, or `NO_TAG`; it is a hint that saves
+/// reading the place, changed only by who has claimed the place.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Bucket {
-    tags: [AtomicU32; BUCKET_SLOTS],
+    tags: [AtomicU64; BUCKET_SLOTS / LANES],
     slots: [Slot; BUCKET_SLOTS],
 }
 
@@ -58,11 +66,13 @@ pub struct Flow<'a> {
     tenant: Tenant,
 }
 
-/// A slot and its tag.
+/// A slot, and where its tag is.
 #[derive(Clone, Copy, Debug)]
 struct Place<'a> {
     slot: &'a Slot,
-    tag: &'a AtomicU32,
+    tags: &'a AtomicU64,
+    /// Which bits of the word.
+    shift: usize,
 }
 
 /// What a flow begins with.
@@ -90,13 +100,14 @@ pub struct Admitted {
 pub struct Full;
 
 impl FlowTable {
-    /// A table with `slots` places, rounded up to a power of two between `SLOTS_MIN` and `SLOTS_MAX`. `hasher` keys the
-    /// hash (`SipHash`): who does not know the key cannot choose tuples that crowd one bucket.
+    /// A table with `slots` places, rounded up to a power of two between `SLOTS_MIN` and `SLOTS_MAX`. `random` keys the
+    /// hash.
     #[must_use]
-    pub fn new(slots: usize, hasher: RandomState) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "the secret of one table is of no other")]
+    pub fn new(slots: usize, random: RandomState) -> Self {
         let slots = slots.clamp(SLOTS_MIN, SLOTS_MAX).next_power_of_two();
         let buckets = (0..slots / BUCKET_SLOTS).map(|_| Bucket::free()).collect();
-        Self { buckets, hasher, live: CachePadded::new(AtomicU64::new(0)) }
+        Self { buckets, secret: Secret::of(&random), live: CachePadded::new(AtomicU64::new(0)) }
     }
 
     /// Places in all.
@@ -121,29 +132,35 @@ impl FlowTable {
     /// Looks a batch up: `found` takes for each key what `find` says. Each step is taken for all keys before the next, so
     /// that their waits for memory overlap.
     pub fn find_batch<'a>(&'a self, keys: &[FlowKey], now: Moment, found: &mut [Option<Flow<'a>>]) {
-        const CHUNK: usize = 32;
+        const CHUNK: usize = 64;
         for (keys, found) in keys.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
             let mut addresses = [Address::NOWHERE; CHUNK];
             for (address, key) in addresses.iter_mut().zip(keys) {
                 *address = self.address(key);
             }
-            let mut places = [None; CHUNK];
-            for (place, address) in places.iter_mut().zip(&addresses).take(keys.len()) {
-                *place = address.first_tagged();
+            // Mostly a flow is in its first bucket.
+            let mut tagged = [0; CHUNK];
+            for (tagged, address) in tagged.iter_mut().zip(&addresses).take(keys.len()) {
+                let [first, _] = address.buckets;
+                *tagged = first.map_or(0, |bucket| bucket.tagged(address.tag));
             }
-            for (((flow, place), address), key) in
-                found.iter_mut().zip(places).zip(&addresses).zip(keys)
+            // Looked at for their cache lines only: `read` looks again.
+            let mut states = 0;
+            for (address, tagged) in addresses.iter().zip(tagged) {
+                let at = tagged.trailing_zeros() as usize;
+                let slot = address.buckets[0].and_then(|bucket| bucket.slots.get(at));
+                states ^= slot.map_or(0, |slot| slot.meta().version());
+            }
+            std::hint::black_box(states);
+            for (((flow, key), address), tagged) in
+                found.iter_mut().zip(keys).zip(&addresses).zip(tagged)
             {
-                let first = place.and_then(|place: Place<'a>| {
-                    place.slot.read(key).map(|tenant| Flow { place, tenant })
+                let [first, second] = address.buckets;
+                let in_first = first.and_then(|bucket| bucket.live_among(tagged, key, now));
+                *flow = in_first.or_else(|| {
+                    let bucket = second?;
+                    bucket.live_among(bucket.tagged(address.tag), key, now)
                 });
-                *flow = match first {
-                    Some(flow) if !flow.tenant.meta.is_expired(now) => Some(flow),
-                    Some(_) | None if place.is_none() => None,
-                    Some(_) | None => {
-                        address.search(key).find(|flow| !flow.tenant.meta.is_expired(now))
-                    }
-                };
             }
         }
     }
@@ -197,21 +214,17 @@ impl FlowTable {
 
     /// The two buckets and the tag that a key hashes to.
     fn address(&self, key: &FlowKey) -> Address<'_> {
-        let mut hasher = self.hasher.build_hasher();
-        for word in key.0 {
-            hasher.write_u64(word);
-        }
-        let hash = hasher.finish();
+        let hash = self.secret.hash(key);
         let mask = self.buckets.len() - 1;
         let part = |shift: u32| usize::try_from(hash >> shift & 0xFF_FFFF).unwrap_or(0) & mask;
         let first = part(0);
         let second = first ^ (part(20) | 1);
         let buckets = [self.buckets.get(first), self.buckets.get(second)];
-        let tag = u32::try_from(hash >> 32).unwrap_or(0) | 1;
+        let tag = u16::try_from(hash >> 48).unwrap_or(0) | 1;
         Address { buckets, tag }
     }
 
-    /// Takes a free place in the emptier bucket, else in the other one, else that of an expired flow; and how many
+    /// Takes a free place in the bucket with more room, else in the other one, else that of an expired flow; and how many
     /// flows ended by it.
     fn occupy<'a>(
         &self,
@@ -221,11 +234,11 @@ impl FlowTable {
         now: Moment,
     ) -> Option<(Place<'a>, u64)> {
         let settle_in = |place: Place<'a>, claim: Claim<'a>| {
-            place.tag.store(address.tag, Ordering::Release);
+            place.mark(address.tag);
             settle(claim, key, admission, now);
             place
         };
-        for bucket in address.emptier_first().into_iter().flatten() {
+        for bucket in address.roomier_first().into_iter().flatten() {
             for place in bucket.places() {
                 let meta = place.slot.meta();
                 if meta.state().is_none()
@@ -268,7 +281,7 @@ impl FlowTable {
     }
 
     fn vacate(&self, place: Place<'_>, claim: Claim<'_>) {
-        place.tag.store(NO_TAG, Ordering::Release);
+        place.mark(NO_TAG);
         claim.vacate();
         self.live.fetch_sub(1, Ordering::Relaxed);
     }
@@ -321,24 +334,11 @@ impl Flow<'_> {
 #[derive(Clone, Copy)]
 struct Address<'a> {
     buckets: [Option<&'a Bucket>; 2],
-    tag: u32,
+    tag: u16,
 }
 
 impl<'a> Address<'a> {
     const NOWHERE: Self = Self { buckets: [None; 2], tag: NO_TAG };
-
-    /// The first place with the tag.
-    fn first_tagged(&self) -> Option<Place<'a>> {
-        let [first, second] =
-            self.buckets.map(|bucket| bucket.map(|bucket| (bucket, bucket.tagged(self.tag))));
-        let (bucket, places) = match (first, second) {
-            (Some((bucket, places)), _) if places != 0 => (bucket, places),
-            (_, Some((bucket, places))) if places != 0 => (bucket, places),
-            _ => return None,
-        };
-        let at = places.trailing_zeros() as usize;
-        Some(Place { slot: bucket.slots.get(at)?, tag: bucket.tags.get(at)? })
-    }
 
     fn places(&self) -> impl Iterator<Item = Place<'a>> + use<'a> {
         self.buckets.into_iter().flatten().flat_map(Bucket::places)
@@ -347,15 +347,16 @@ impl<'a> Address<'a> {
     /// Every slot with this key: one, or two for a moment after two workers admitted the same flow.
     fn search(&self, key: &FlowKey) -> impl Iterator<Item = Flow<'a>> + use<'a> {
         let (key, tag) = (*key, self.tag);
-        let tagged = self.places().filter(move |place| place.tag.load(Ordering::Acquire) == tag);
-        tagged.filter_map(move |place| {
-            let tenant = place.slot.read(&key)?;
-            Some(Flow { place, tenant })
-        })
+        let buckets = self.buckets.into_iter().flatten();
+        buckets.flat_map(move |bucket| bucket.among(bucket.tagged(tag), &key))
     }
 
-    fn emptier_first(&self) -> [Option<&'a Bucket>; 2] {
+    /// The first, as long as it has room to spare: so most lookups end there. Else the emptier one.
+    fn roomier_first(&self) -> [Option<&'a Bucket>; 2] {
         let [first, second] = self.buckets;
+        if first.is_some_and(|bucket| bucket.taken() < BUCKET_CROWDED) {
+            return [first, second];
+        }
         let taken = |bucket: Option<&Bucket>| bucket.map_or(BUCKET_SLOTS, Bucket::taken);
         if taken(second) < taken(first) { [second, first] } else { [first, second] }
     }
@@ -364,24 +365,74 @@ impl<'a> Address<'a> {
 impl Bucket {
     fn free() -> Self {
         Self {
-            tags: array::from_fn(|_| AtomicU32::new(NO_TAG)),
+            tags: array::from_fn(|_| AtomicU64::new(0)),
             slots: array::from_fn(|_| Slot::free()),
         }
     }
 
+    fn place(&self, at: usize) -> Option<Place<'_>> {
+        let (slot, tags) = (self.slots.get(at)?, self.tags.get(at / LANES)?);
+        Some(Place { slot, tags, shift: at % LANES * TAG_BITS })
+    }
+
     fn places(&self) -> impl Iterator<Item = Place<'_>> + use<'_> {
-        self.slots.iter().zip(&self.tags).map(|(slot, tag)| Place { slot, tag })
+        (0..BUCKET_SLOTS).filter_map(|at| self.place(at))
     }
 
     /// A bit for each place with the tag.
-    fn tagged(&self, tag: u32) -> u32 {
-        let tags = self.tags.iter().enumerate();
-        tags.map(|(at, place)| u32::from(place.load(Ordering::Acquire) == tag) << at).sum()
+    #[inline]
+    fn tagged(&self, tag: u16) -> u32 {
+        let of = |word: &AtomicU64| lanes_equal(word.load(Ordering::Acquire), tag);
+        let [a, b, c, d] = &self.tags;
+        of(a) | of(b) << LANES | of(c) << (2 * LANES) | of(d) << (3 * LANES)
+    }
+
+    /// Of these places every one with the key.
+    #[inline]
+    fn among(&self, mut tagged: u32, key: &FlowKey) -> impl Iterator<Item = Flow<'_>> + use<'_> {
+        let key = *key;
+        let places = std::iter::from_fn(move || {
+            let place = self.place(tagged.trailing_zeros() as usize)?;
+            tagged &= tagged - 1;
+            Some(place)
+        });
+        places.filter_map(move |place| {
+            let tenant = place.slot.read(&key)?;
+            Some(Flow { place, tenant })
+        })
+    }
+
+    /// Of these places the live flow with the key.
+    #[inline]
+    fn live_among(&self, tagged: u32, key: &FlowKey, now: Moment) -> Option<Flow<'_>> {
+        self.among(tagged, key).find(|flow| !flow.tenant.meta.is_expired(now))
     }
 
     fn taken(&self) -> usize {
-        self.tags.iter().filter(|tag| tag.load(Ordering::Relaxed) != NO_TAG).count()
+        BUCKET_SLOTS - self.tagged(NO_TAG).count_ones() as usize
     }
+}
+
+impl Place<'_> {
+    /// Changes the tag; nobody else does, for who calls has claimed the place.
+    fn mark(self, tag: u16) {
+        let own = u64::from(u16::MAX) << self.shift;
+        let wanted = u64::from(tag) << self.shift;
+        let change = (self.tags.load(Ordering::Relaxed) ^ wanted) & own;
+        self.tags.fetch_xor(change, Ordering::Release);
+    }
+}
+
+/// A bit for each quarter of the word that is equal to the tag.
+#[inline]
+fn lanes_equal(word: u64, tag: u16) -> u32 {
+    const ONES: u64 = 0x0001_0001_0001_0001;
+    const LOW: u64 = 0x7fff * ONES;
+    let other = word ^ (u64::from(tag) * ONES);
+    // The highest bit of each quarter that is zero.
+    let equal = !(((other & LOW) + LOW) | other | LOW) >> (TAG_BITS - 1);
+    let bits = equal | equal >> 15 | equal >> 30 | equal >> 45;
+    u32::try_from(bits & 0xf).unwrap_or(0)
 }
 
 fn settle(claim: Claim<'_>, key: &FlowKey, admission: Admission, now: Moment) {

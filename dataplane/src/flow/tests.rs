@@ -317,3 +317,17 @@ fn flow_is_the_same_again_until_it_is_renewed_or_over() {
     let renewed = table.find(&key(1), at(0)).unwrap();
     assert!(table.remove(&renewed) && renewed.again().is_none());
 }
+
+#[test]
+fn tags_of_a_word_are_compared_each_for_itself() {
+    let mut rng = fastrand::Rng::with_seed(0x5eed_0006);
+    let numbers = [0, 1, 2, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff];
+    for _ in 0..20_000 {
+        let tags = [(); LANES].map(|()| numbers[rng.usize(..numbers.len())]);
+        let word =
+            (0..).zip(tags).fold(0, |word, (at, tag)| word | u64::from(tag) << (at * TAG_BITS));
+        let tag = numbers[rng.usize(..numbers.len())];
+        let expected = (0..).zip(tags).map(|(at, own)| u32::from(own == tag) << at).sum::<u32>();
+        assert_eq!(lanes_equal(word, tag), expected, "{word:#x} {tag:#x}");
+    }
+}
