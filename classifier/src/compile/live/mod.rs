@@ -40,9 +40,11 @@ use crate::resource::{Object, PolicySet};
 const PREFIXES_MAX: usize = 4_096;
 /// Most covers within the prefixes that one change touches.
 const COVERS_MAX: usize = 16_384;
-/// Beyond so many classes for each that the full compile made, and this many more, a full compile is due.
-const CLASSES_FACTOR: usize = 2;
+/// A full compile is due when something has grown to so many times what the last one made, and so many more.
+const GROWTH: usize = 2;
 const CLASSES_SPARE: usize = 1 << 16;
+const SETS_SPARE: usize = 1 << 14;
+const BYTES_SPARE: usize = 16 << 20;
 
 /// A compiled policy and what is needed to change it.
 #[derive(Debug)]
@@ -52,7 +54,8 @@ pub struct Live {
     contents: Contents,
     spaces: [Space; 2],
     classes: Classes,
-    classes_at_first: usize,
+    /// What the full compile made.
+    at_first: Size,
     programs: Programs,
     known: KnownSets,
     /// For each policy and direction its block.
@@ -60,6 +63,14 @@ pub struct Live {
     added: Added,
     /// A change was declined halfway: nothing here can be relied on any more.
     is_spent: bool,
+}
+
+/// What changes leave behind is counted in.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    classes: usize,
+    match_sets: usize,
+    image_bytes: usize,
 }
 
 /// Why a change was not made. What was in force is untouched; the way on is a full compile.
@@ -111,14 +122,18 @@ impl Live {
         let ranks = (0..).zip(&blocks);
         Ok(Self {
             added: Added::behind(&image),
-            image,
             limits: *limits,
             contents,
             spaces: [Space::new(of_v4, v4), Space::new(of_v6, v6)],
-            classes_at_first: classes.known().len(),
+            at_first: Size {
+                classes: classes.known().len(),
+                match_sets: known.count(),
+                image_bytes: image.bytes().len(),
+            },
             classes,
             programs,
             known,
+            image,
             blocks: ranks.map(|(rank, block)| ((block.policy, block.direction), rank)).collect(),
             is_spent: false,
         })
@@ -133,7 +148,10 @@ impl Live {
     /// Whether so much was left behind by changes that a full compile would be smaller by much.
     #[must_use]
     pub fn wants_compile(&self) -> bool {
-        self.classes.known().len() > self.classes_at_first * CLASSES_FACTOR + CLASSES_SPARE
+        let Size { classes, match_sets, image_bytes } = self.at_first;
+        self.classes.known().len() > classes * GROWTH + CLASSES_SPARE
+            || self.known.count() > match_sets * GROWTH + SETS_SPARE
+            || self.image.bytes().len() > image_bytes * GROWTH + BYTES_SPARE
     }
 
     /// Makes changes, all together or none; `set` is the policy set with them made, `generation` their number. Returns
