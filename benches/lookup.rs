@@ -72,8 +72,8 @@ trait Family: Sized {
     fn batch(&self, keys: &[Self::Key], answers: &mut [u32]);
     fn single(&self, key: Self::Key) -> u32;
     fn trie(&self, key: Self::Key) -> u32;
-    /// Bytes that a lookup may touch: index, first addresses, classes.
-    fn bytes(&self) -> [usize; 3];
+    /// Bytes that lookups may touch: the index and the first addresses that it reads, and classes.
+    fn bytes(&self) -> [usize; 2];
     fn build_s(&self) -> f64;
 
     /// Rows of all key streams; bars and goals are for prefix-drawn keys: times the peer's time, and bytes for a prefix.
@@ -100,12 +100,12 @@ trait Family: Sized {
             ));
         }
         let per_prefix = |bytes: f64| Seen::of(vec![bytes / table.routes.len() as f64]);
-        let [index, starts, classes] = self.bytes();
-        println!("  bytes: index {index}, starts {starts}, classes {classes}");
+        let [index, classes] = self.bytes();
+        println!("  bytes: index {index}, classes {classes}");
         rows.push(Row {
             what: format!("{name}: what lookups touch (index, first addresses, classes)"),
             unit: "B/prefix",
-            ours: per_prefix((index + starts + classes) as f64),
+            ours: per_prefix((index + classes) as f64),
             peer: peer.as_ref().map(|(_, bytes)| (Self::PEER.to_owned(), per_prefix(*bytes))),
             bar: Bound { at_most: bar[1], ..Bound::default() },
             goal: Bound { at_most: goal[1], ..Bound::default() },
@@ -271,8 +271,8 @@ impl Family for V4 {
         self.trie.get_lpm(&host).map_or(0, |(_, answer)| *answer)
     }
 
-    fn bytes(&self) -> [usize; 3] {
-        [self.index.bytes(), size_of_val(&*self.starts), size_of_val(&*self.classes)]
+    fn bytes(&self) -> [usize; 2] {
+        [self.index.touched_bytes(&self.starts), size_of_val(&*self.classes)]
     }
 
     fn build_s(&self) -> f64 {
@@ -347,8 +347,8 @@ impl Family for V6 {
         self.trie.get_lpm(&host).map_or(0, |(_, answer)| *answer)
     }
 
-    fn bytes(&self) -> [usize; 3] {
-        [self.index.bytes(), size_of_val(&*self.starts), size_of_val(&*self.classes)]
+    fn bytes(&self) -> [usize; 2] {
+        [self.index.touched_bytes(&self.starts), size_of_val(&*self.classes)]
     }
 
     fn build_s(&self) -> f64 {

@@ -26,6 +26,8 @@ pub(super) struct Slots<const WINDOW: usize> {
     entries: Vec<u32>,
     /// First and last piece.
     ranges: Vec<[u32; 2]>,
+    /// How many pieces lie in slots where keys alone do not tell them apart.
+    ambiguous: usize,
 }
 
 /// What tables are made over.
@@ -42,7 +44,8 @@ pub(super) struct Pieces<'a> {
 impl<const WINDOW: usize> Slots<WINDOW> {
     /// With room for a first table.
     pub(super) fn new(roots: usize) -> Self {
-        Self { entries: vec![FINAL; roots.next_multiple_of(UNIT)], ranges: Vec::new() }
+        let entries = vec![FINAL; roots.next_multiple_of(UNIT)];
+        Self { entries, ranges: Vec::new(), ambiguous: 0 }
     }
 
     pub(super) fn put_root(&mut self, slot: usize, entry: u32) {
@@ -71,7 +74,10 @@ impl<const WINDOW: usize> Slots<WINDOW> {
             let exact = || (first + 1..=last).all(pieces.exact);
             return match first + WINDOW < pieces.end {
                 true if exact() => number(first),
-                true => CHECK | number(first),
+                true => {
+                    self.ambiguous += count + 1;
+                    CHECK | number(first)
+                }
                 false => self.range(first, last),
             };
         }
@@ -114,13 +120,18 @@ impl<const WINDOW: usize> Slots<WINDOW> {
         }
     }
 
-    pub(super) fn range(&mut self, first: usize, last: usize) -> u32 {
+    fn range(&mut self, first: usize, last: usize) -> u32 {
+        self.ambiguous += last - first + 1;
         self.ranges.push([first, last].map(number));
         RANGE | number(self.ranges.len() - 1)
     }
 
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.entries) + size_of_val(&*self.ranges)
+    }
+
+    pub(super) fn ambiguous(&self) -> usize {
+        self.ambiguous
     }
 
     /// The entry of the first table.

@@ -41,10 +41,10 @@ impl V4Index {
         Self { slots, shift }
     }
 
-    /// How many bytes it holds.
+    /// How many bytes lookups may touch: the index, and all of `starts`.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.slots.bytes()
+    pub fn touched_bytes(&self, starts: &[u32]) -> usize {
+        self.slots.bytes() + size_of_val(starts)
     }
 
     /// The last piece that begins at or below the address.

@@ -49,10 +49,15 @@ impl V6Index {
         Self { slots, keys }
     }
 
-    /// How many bytes it holds.
+    /// How many bytes lookups may touch: the index, and those of `starts` that it does not tell apart by itself.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.slots.bytes() + size_of_val(&*self.keys)
+    pub fn touched_bytes(&self, starts: &[[u64; 2]]) -> usize {
+        if self.keys.is_empty() {
+            return size_of_val(starts);
+        }
+        self.slots.bytes()
+            + size_of_val(&*self.keys)
+            + self.slots.ambiguous() * size_of::<[u64; 2]>()
     }
 
     /// The last piece that begins at or below the address.
