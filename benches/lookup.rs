@@ -150,12 +150,12 @@ trait Family: Sized {
         println!(
             "  {name}:\n    batch {batch:?}\n    scalar {scalar:?}\n    vector {vector:?}\n    single {single:?}\n    trie {trie:?}"
         );
-        let better = match (scalar.median, vector.median) {
-            (_, 0.0) => scalar,
-            (scalar_ns, vector_ns) if scalar_ns < vector_ns => scalar,
-            _ => vector,
+        let (variant, better) = match (scalar.median, vector.median) {
+            (_, 0.0) => ("scalar", scalar),
+            (scalar_ns, vector_ns) if scalar_ns < vector_ns => ("scalar", scalar),
+            _ => ("AVX-512", vector),
         };
-        let dpdk = peer.map(|_| (Self::PEER.to_owned(), better));
+        let dpdk = peer.map(|_| (format!("{}, {variant}", Self::PEER), better));
         vec![
             Row {
                 what: format!("{name}, batch of {BATCH}"),

@@ -15,7 +15,7 @@ mod tests {
 
     use super::*;
 
-    const COUNTS: [usize; 12] = [0, 1, 2, 15, 16, 17, 63, 64, 256, 257, 4_000, 70_000];
+    const COUNTS: [usize; 12] = [0, 1, 2, 15, 16, 17, 63, 64, 257, 520, 4_000, 70_000];
 
     /// Ascending from 0, crowded at some places.
     fn v4_starts(rng: &mut Rng, count: usize) -> Vec<u32> {

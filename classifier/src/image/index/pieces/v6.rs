@@ -7,7 +7,7 @@ use super::slots::{Bits, Pieces, Slots, is_check, settled};
 const WINDOW: usize = 16;
 
 /// With fewer pieces a search among all of them is as quick as a table.
-const FEW: usize = 64;
+const FEW: usize = 512;
 
 /// An index over IPv6 pieces.
 #[derive(Clone, Debug)]
