@@ -9,6 +9,9 @@
 //!     +------ switch "outside" --- [outside0 gateway inside0] --- switch "inside" ---+
 //! ```
 //!
+//! Beside it, for tests and benches alike: large policy sets (`scenario`), and the comparison of compiled and reference on
+//! them (`equality`), which need no network.
+//!
 //! Needs root, `ip`, `ethtool`, `ping` and `tcpdump`. What is missing is an error with a name, never a skipped test.
 
 pub mod attempt;
