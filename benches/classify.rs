@@ -1,15 +1,13 @@
 //! What a decision costs, compiled and naive, and what a compile costs. Repeat with `cargo bench --bench classify`.
 #![expect(clippy::expect_used, reason = "benches stop at the first surprise")]
 
-mod support;
-
 use std::hint::black_box;
 
 use classifier::compile::{Limits, compile};
 use classifier::packet::{Crossing, PacketKey, Side, Transport, protocol};
 use classifier::reference;
 use criterion::{Criterion, criterion_group, criterion_main};
-use support::{ALLOWED_PORT, policy_set};
+use ravelin::support::{ALLOWED_PORT, policy_set};
 
 const RULES: [u16; 4] = [1, 10, 100, 1_000];
 

@@ -9,7 +9,6 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
-mod support;
 #[path = "support/table.rs"]
 mod table;
 mod testbed;

@@ -1,4 +1,11 @@
 //! Inputs that the benches share, from fixed numbers: the same policy for every run and every peer.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "an input that meets a surprise is wrong, and whoever runs it should see"
+)]
+
+pub mod steps;
 
 use classifier::label::Labels;
 use classifier::packet::protocol;
@@ -8,11 +15,11 @@ use classifier::resource::{
 use classifier::selector::Selector;
 
 /// Destination port of the allowed traffic, matched by the last rule of every policy.
-pub(crate) const ALLOWED_PORT: u16 = 5000;
+pub const ALLOWED_PORT: u16 = 5000;
 
 /// One protected rack, one allowed source, and `rules` rules that the traffic walks: all but the last name a port that
 /// it does not use.
-pub(crate) fn policy_set(rules: u16) -> PolicySet {
+pub fn policy_set(rules: u16) -> PolicySet {
     let mut set = PolicySet::new();
     set.objects.push(network_set("source", &["198.18.0.0/16", "2001:2:0::/48"]));
     set.objects.push(network_set("rack", &["198.19.0.0/16", "2001:2:1::/48"]));

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use ravelin::scenario::INWARD;
 use ravelin::scenario::corporate::corporate;
 
-use crate::support::ALLOWED_PORT;
+use ravelin::support::ALLOWED_PORT;
 
 /// Rules for the sink; the last allows.
 const OWN_RULES: u16 = 5;

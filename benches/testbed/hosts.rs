@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use super::cost;
-use crate::support::ALLOWED_PORT;
+use ravelin::support::ALLOWED_PORT;
 
 const FLOWS: u16 = 64;
 /// 14 Ethernet + 20 IP + 8 UDP + 18 = 60 bytes, 64 with the frame check sequence.

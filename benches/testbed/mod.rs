@@ -16,7 +16,7 @@ pub(crate) use self::estate::Estate;
 pub(crate) use self::gateway::{Gateway, Traffic};
 pub(crate) use self::hosts::{answer, send};
 use crate::Run;
-use crate::support::{ALLOWED_PORT, policy_set};
+use ravelin::support::{ALLOWED_PORT, policy_set};
 
 /// Of the 600 packets that open flows so many must arrive, in so many attempts.
 const PRIMED: u64 = 590;

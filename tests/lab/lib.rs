@@ -29,4 +29,6 @@ pub mod process;
 pub mod scenario;
 pub mod servers;
 pub mod streams;
+#[path = "../../benches/support/mod.rs"]
+pub mod support;
 pub mod topology;
