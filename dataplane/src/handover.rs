@@ -3,26 +3,30 @@
 //! `Handover` holds what is in force and answers requests; `Server` is the socket they come by. One thread runs both, and
 //! it is no worker: packets are judged by the last published image whatever happens here, also when control is gone.
 
+mod keeper;
 mod memfd;
 mod socket;
 
 use std::fmt;
 use std::io;
+use std::iter;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use classifier::handover::{Reply, Request};
 use classifier::image::{Image, ImageError};
-use tracing::{info, warn};
+use tracing::{debug, error, info, warn};
 
+use self::keeper::Keeper;
 pub use self::memfd::MemfdError;
 pub use self::socket::{Answer, BindError, Message, Peers, Server};
 use crate::last_good::{LastGood, LastGoodError};
 
-/// Time between two looks at `stop`, and between two attempts to keep an image that the disk refused.
+/// Time between two looks at `stop`.
 const IDLE: Duration = Duration::from_millis(250);
 
 /// Puts an image in force: called on the handover thread, must not fail.
@@ -32,16 +36,16 @@ pub type Describe = Box<dyn FnMut(&mut String) + Send>;
 
 /// What is in force, and the only way to change it.
 pub struct Handover {
-    last_good: LastGood,
+    keeper: Arc<Keeper>,
     image_bytes_max: usize,
     publish: Publish,
     describe: Describe,
     in_force: Option<InForce>,
-    /// Images refused since the start, and why the last one was.
+    /// Changes that came into force since the start.
+    changes: u64,
+    /// Images and changes refused since the start, and why the last one was.
     refused: u64,
     last_refusal: Option<String>,
-    /// Why the image in force is not on disk.
-    unkept: Option<String>,
 }
 
 /// The image in force as it was handed over.
@@ -49,6 +53,7 @@ pub struct Handover {
 struct InForce {
     image: Arc<Image>,
     memfd: OwnedFd,
+    patch_memfd: Option<OwnedFd>,
     since: SystemTime,
 }
 
@@ -62,14 +67,14 @@ impl Handover {
         describe: Describe,
     ) -> Self {
         Self {
-            last_good: LastGood::in_directory(state_directory),
+            keeper: Arc::new(Keeper::new(LastGood::in_directory(state_directory))),
             image_bytes_max,
             publish,
             describe,
             in_force: None,
+            changes: 0,
             refused: 0,
             last_refusal: None,
-            unkept: None,
         }
     }
 
@@ -78,97 +83,141 @@ impl Handover {
     /// # Errors
     /// When there is one and it cannot be used. Nothing is in force then, and nothing passes.
     pub fn start(&mut self, now: SystemTime) -> Result<Option<u64>, LastGoodError> {
-        let loaded = self.last_good.load(self.image_bytes_max);
+        let loaded = self.keeper.load(self.image_bytes_max);
         let Some(image) = loaded.inspect_err(|error| self.note_refusal(error))? else {
             return Ok(None);
         };
         let generation = image.generation();
-        let memfd = memfd::sealed(image.bytes())
-            .map_err(|error| LastGoodError::memory(self.last_good.path(), error))?;
-        self.enforce(image, memfd, now);
+        let sealed = |bytes| memfd::sealed(bytes).map_err(|error| self.keeper.no_memory(error));
+        let memfd = sealed(image.bytes())?;
+        let patch_memfd = image.patch_bytes().map(sealed).transpose()?;
+        self.enforce(InForce { image: Arc::new(image), memfd, patch_memfd, since: now });
         Ok(Some(generation))
     }
 
-    /// Serves `server` until `stop` is set.
+    /// Serves `server` until `stop` is set. What comes into force is kept on disk meanwhile, and when this returns.
     ///
     /// # Errors
     /// When the listening socket fails. What is in force stays.
     pub fn run(mut self, server: &Server, stop: &AtomicBool) -> io::Result<()> {
-        while !stop.load(Ordering::Relaxed) {
-            if !server.serve_one(IDLE, |message| self.answer(message, SystemTime::now()))? {
-                self.keep_if_unkept();
-            }
+        let keeper = Arc::clone(&self.keeper);
+        let kept = thread::Builder::new().name("keeper".to_owned()).spawn(move || keeper.run())?;
+        let mut served = Ok(true);
+        while served.is_ok() && !stop.load(Ordering::Relaxed) {
+            served = server.serve_one(IDLE, |message| self.answer(message, SystemTime::now()));
         }
-        Ok(())
+        self.keeper.end();
+        if kept.join().is_err() {
+            error!("the thread that keeps the policy in force on disk panicked");
+        }
+        served.map(drop)
     }
 
     /// Answers one request, whatever it is.
     pub fn answer(&mut self, message: Message, now: SystemTime) -> Answer<'_> {
         let Message { request, descriptors } = message;
-        let done = |text| Answer { reply: Reply::Done, text, descriptor: None };
         match request.and_then(Request::from_byte) {
-            Some(Request::Publish) => match self.publish(descriptors, now) {
-                Ok(text) => done(text),
-                Err(refusal) => {
-                    self.note_refusal(&refusal);
-                    refused(refusal.to_string())
-                }
-            },
+            Some(Request::Publish) => {
+                let published = self.publish(descriptors, now);
+                self.answer_of(published)
+            }
+            Some(Request::Change) => {
+                let changed = self.change(descriptors, now);
+                self.answer_of(changed)
+            }
             Some(Request::Status) => done(self.status()),
             Some(Request::Image) => match &self.in_force {
                 Some(in_force) => {
                     let text = format!("generation {}", in_force.image.generation());
-                    let descriptor = Some(in_force.memfd.as_fd());
-                    Answer { reply: Reply::Done, text, descriptor }
+                    let descriptors = iter::once(&in_force.memfd).chain(&in_force.patch_memfd);
+                    let descriptors = descriptors.map(AsFd::as_fd).collect();
+                    Answer { reply: Reply::Done, text, descriptors }
                 }
                 None => refused("no policy is in force".to_owned()),
             },
             None => {
                 warn!(?request, "handover: a request that is not known was refused");
-                refused("a request is one byte: publish 1, status 2, image 3".to_owned())
+                refused("a request is one byte: publish 1, status 2, image 3, change 4".to_owned())
             }
         }
     }
 
-    fn publish(&mut self, descriptors: Vec<OwnedFd>, now: SystemTime) -> Result<String, Refusal> {
-        let [memfd] = <[OwnedFd; 1]>::try_from(descriptors)
-            .map_err(|descriptors| Refusal::Descriptors { count: descriptors.len() })?;
+    fn answer_of(&mut self, enforced: Result<u64, Refusal>) -> Answer<'static> {
+        match enforced {
+            Ok(generation) => done(format!("generation {generation} is in force")),
+            Err(refusal) => {
+                self.note_refusal(&refusal);
+                refused(refusal.to_string())
+            }
+        }
+    }
+
+    /// Puts an image in force, with its patch if one came; returns their generation.
+    fn publish(&mut self, descriptors: Vec<OwnedFd>, now: SystemTime) -> Result<u64, Refusal> {
+        let count = descriptors.len();
+        let mut descriptors = descriptors.into_iter();
+        let (Some(memfd), patch_memfd, None) =
+            (descriptors.next(), descriptors.next(), descriptors.next())
+        else {
+            return Err(Refusal::Descriptors { count });
+        };
         let bytes = memfd::read(&memfd, self.image_bytes_max).map_err(Refusal::Memfd)?;
-        let image = Image::load(bytes).map_err(Refusal::Image)?;
+        let mut image = Image::load(bytes).map_err(Refusal::Image)?;
+        if let Some(memfd) = &patch_memfd {
+            image = self.patched(&image, memfd)?;
+        }
+        let generation = self.newer(&image)?;
+        self.enforce(InForce { image: Arc::new(image), memfd, patch_memfd, since: now });
+        self.keep();
+        info!(generation, "policy in force");
+        Ok(generation)
+    }
+
+    /// Puts a patch in force, in place of the one that the image in force has; returns its generation.
+    fn change(&mut self, descriptors: Vec<OwnedFd>, now: SystemTime) -> Result<u64, Refusal> {
+        let [patch_memfd] = <[OwnedFd; 1]>::try_from(descriptors)
+            .map_err(|descriptors| Refusal::ChangeDescriptors { count: descriptors.len() })?;
+        let in_force = self.in_force.as_ref().ok_or(Refusal::NothingToChange)?;
+        let image = self.patched(&in_force.image, &patch_memfd)?;
+        let generation = self.newer(&image)?;
+        let Some(InForce { memfd, .. }) = self.in_force.take() else {
+            return Err(Refusal::NothingToChange);
+        };
+        let patch_memfd = Some(patch_memfd);
+        self.enforce(InForce { image: Arc::new(image), memfd, patch_memfd, since: now });
+        self.keep();
+        self.changes += 1;
+        debug!(generation, "a change is in force");
+        Ok(generation)
+    }
+
+    /// Image and patch together are as large as an image may be.
+    fn patched(&self, image: &Image, memfd: &OwnedFd) -> Result<Image, Refusal> {
+        let room = self.image_bytes_max.saturating_sub(image.bytes().len());
+        let bytes = memfd::read(memfd, room).map_err(Refusal::ChangeMemfd)?;
+        image.with_patch(bytes).map_err(Refusal::Change)
+    }
+
+    /// The generation of the image, when it is above the one in force.
+    fn newer(&self, image: &Image) -> Result<u64, Refusal> {
         let in_force = self.in_force.as_ref().map_or(0, |in_force| in_force.image.generation());
         let offered = image.generation();
-        if offered <= in_force {
-            return Err(Refusal::Generation { offered, in_force });
-        }
-        self.enforce(image, memfd, now);
-        info!(generation = offered, "policy in force");
-        self.keep();
-        Ok(match &self.unkept {
-            None => format!("generation {offered} is in force"),
-            Some(why) => format!("generation {offered} is in force, but not kept on disk: {why}"),
-        })
-    }
-
-    fn enforce(&mut self, image: Image, memfd: OwnedFd, now: SystemTime) {
-        let image = Arc::new(image);
-        (self.publish)(Arc::clone(&image));
-        self.in_force = Some(InForce { image, memfd, since: now });
-    }
-
-    fn keep(&mut self) {
-        let Some(InForce { image, .. }) = &self.in_force else { return };
-        self.unkept = self.last_good.keep(image.bytes()).err().map(|error| error.to_string());
-        if let Some(why) = &self.unkept {
-            warn!(why, "the policy in force could not be kept on disk; a restart would go back");
+        if offered > in_force {
+            Ok(offered)
+        } else {
+            Err(Refusal::Generation { offered, in_force })
         }
     }
 
-    fn keep_if_unkept(&mut self) {
-        if let (Some(_), Some(InForce { image, .. })) = (&self.unkept, &self.in_force)
-            && self.last_good.keep(image.bytes()).is_ok()
-        {
-            self.unkept = None;
-            info!("the policy in force is kept on disk now");
+    fn enforce(&mut self, in_force: InForce) {
+        (self.publish)(Arc::clone(&in_force.image));
+        self.in_force = Some(in_force);
+    }
+
+    /// Has what is in force written to disk, some time soon.
+    fn keep(&self) {
+        if let Some(InForce { image, .. }) = &self.in_force {
+            self.keeper.note(Arc::clone(image));
         }
     }
 
@@ -188,14 +237,17 @@ impl Handover {
                 line("policy.generation", &image.generation());
                 line("policy.since", &since);
                 line("policy.bytes", &image.bytes().len());
+                line("policy.base-generation", &image.base_generation());
+                line("policy.patch-bytes", &image.patch_bytes().map_or(0, <[u8]>::len));
             }
         }
+        line("policy.changes", &self.changes);
         line("policy.refused", &self.refused);
         if let Some(refusal) = &self.last_refusal {
             line("policy.last-refusal", refusal);
         }
-        if let Some(why) = &self.unkept {
-            line("policy.not-kept", why);
+        if let Some(why) = self.keeper.refusal() {
+            line("policy.not-kept", &why);
         }
         (self.describe)(&mut lines);
         lines
@@ -214,22 +266,37 @@ pub fn status_line(lines: &mut String, key: &str, value: &dyn fmt::Display) {
     lines.extend([key, " ", &value, "\n"]);
 }
 
-fn refused(text: String) -> Answer<'static> {
-    Answer { reply: Reply::Refused, text, descriptor: None }
+fn done(text: String) -> Answer<'static> {
+    Answer { reply: Reply::Done, text, descriptors: Vec::new() }
 }
 
-/// Why an image was not put in force.
+fn refused(text: String) -> Answer<'static> {
+    Answer { reply: Reply::Refused, text, descriptors: Vec::new() }
+}
+
+/// Why an image or a change was not put in force.
 #[derive(Debug)]
 pub enum Refusal {
-    /// Not exactly one file descriptor came with the request.
+    /// Neither one nor two file descriptors came with an image.
     Descriptors {
+        /// How many were taken; there may have been more.
+        count: usize,
+    },
+    /// Not exactly one file descriptor came with a change.
+    ChangeDescriptors {
         /// How many were taken; there may have been more.
         count: usize,
     },
     /// The file descriptor does not carry a sealed image.
     Memfd(MemfdError),
+    /// The file descriptor does not carry a sealed patch.
+    ChangeMemfd(MemfdError),
     /// The image does not pass its validation.
     Image(ImageError),
+    /// The patch does not pass its validation, or belongs to another image.
+    Change(ImageError),
+    /// A change of no policy.
+    NothingToChange,
     /// It is not newer than what is in force.
     Generation {
         /// Its generation.
@@ -243,11 +310,20 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Descriptors { count } => {
+                let came = if *count == 0 { "none" } else { "more" };
+                write!(f, "publish takes one or two file descriptors, {came} came")
+            }
+            Self::ChangeDescriptors { count } => {
                 let came = if *count == 0 { "none" } else { "more than one" };
-                write!(f, "publish takes exactly one file descriptor, {came} came")
+                write!(f, "a change takes exactly one file descriptor, {came} came")
             }
             Self::Memfd(error) => write!(f, "{error}"),
+            Self::ChangeMemfd(error) => write!(f, "the change cannot be read: {error}"),
             Self::Image(error) => write!(f, "{error}"),
+            Self::Change(error) => write!(f, "the change cannot be made: {error}"),
+            Self::NothingToChange => {
+                f.write_str("no policy is in force that could change; publish one in full")
+            }
             Self::Generation { offered, in_force } => {
                 write!(
                     f,

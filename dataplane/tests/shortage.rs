@@ -19,7 +19,7 @@ fn connection_without_a_descriptor_waits_until_there_is_one() {
         let mut asked = None;
         let served = server.serve_one(Duration::from_secs(5), |message| {
             asked = message.request;
-            Answer { reply: Reply::Done, text: String::new(), descriptor: None }
+            Answer { reply: Reply::Done, text: String::new(), descriptors: Vec::new() }
         });
         (served.map_err(|error| error.to_string()), asked)
     };

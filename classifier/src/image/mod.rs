@@ -78,6 +78,12 @@ impl Image {
         Ok(Self { base: Arc::clone(&self.base), patch: Some(Arc::new(patch)) })
     }
 
+    /// The image as it was before any patch.
+    #[must_use]
+    pub fn without_patch(&self) -> Self {
+        Self { base: Arc::clone(&self.base), patch: None }
+    }
+
     /// The number of this publication.
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -88,6 +94,13 @@ impl Image {
     #[must_use]
     pub fn base_generation(&self) -> u64 {
         self.base.layout.head.generation
+    }
+
+    /// Tells the image without its patch from every other, in characters that a file name takes.
+    #[must_use]
+    pub fn base_name(&self) -> String {
+        let [.., checksum] = self.base.layout.identity();
+        format!("{}-{checksum:08x}", self.base_generation())
     }
 
     /// The image without its patch, as it is stored and handed over.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use classifier::handover::{MESSAGE_MAX, Reply};
+use classifier::handover::{DESCRIPTORS_MAX, MESSAGE_MAX, Reply};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -31,8 +31,8 @@ const STRANGER_TIMEOUT: Duration = Duration::from_millis(50);
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that may wait.
 const BACKLOG: i32 = 16;
-/// File descriptors that fit a message: one is right, a second one is enough to know that it is wrong.
-const DESCRIPTORS_MAX: usize = 2;
+/// File descriptors that fit a message: one more than is ever right is enough to know that it is wrong.
+const DESCRIPTORS_TAKEN_MAX: usize = DESCRIPTORS_MAX + 1;
 /// The socket's owner and group may connect; whether they are heard is for `Peers` to say.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -65,8 +65,8 @@ pub struct Answer<'a> {
     pub reply: Reply,
     /// What a person or `status` reads.
     pub text: String,
-    /// A file descriptor to go with it.
-    pub descriptor: Option<BorrowedFd<'a>>,
+    /// File descriptors to go with it, at most `DESCRIPTORS_MAX`.
+    pub descriptors: Vec<BorrowedFd<'a>>,
 }
 
 /// The listening socket. Its file goes when it is dropped.
@@ -135,7 +135,7 @@ impl Server {
             // Taken and dropped: closing on an unread message would cost the peer our answer.
             receive(peer)?;
             let text = format!("user {uid} may not talk to the data plane");
-            return send(peer, &Answer { reply: Reply::Refused, text, descriptor: None });
+            return send(peer, &Answer { reply: Reply::Refused, text, descriptors: Vec::new() });
         }
         let message = receive(peer)?;
         send(peer, &answer(message))
@@ -208,7 +208,7 @@ fn wait_readable(socket: &OwnedFd, timeout: Duration) -> io::Result<bool> {
 fn receive(peer: &OwnedFd) -> io::Result<Message> {
     // One byte more than is right, to tell a longer message from a request.
     let mut bytes = [0; 2];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_TAKEN_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
     let received = recvmsg(peer, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
@@ -230,11 +230,10 @@ fn receive(peer: &OwnedFd) -> io::Result<Message> {
 fn send(peer: &OwnedFd, answer: &Answer<'_>) -> io::Result<()> {
     let reply = [answer.reply as u8];
     let text = fitting_lines(&answer.text, MESSAGE_MAX - reply.len());
-    let descriptors: Vec<BorrowedFd<'_>> = answer.descriptor.into_iter().collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    if !answer.descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&answer.descriptors));
     }
     let parts = [IoSlice::new(&reply), IoSlice::new(text.as_bytes())];
     sendmsg(peer.as_fd(), &parts, &mut control, SendFlags::NOSIGNAL)?;
