@@ -3,6 +3,7 @@
 mod lint;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use ipnet::IpNet;
 use crate::diagnostic::{Diagnostic, Source, any_error, in_order};
 use crate::document::{self, Dialect};
 use crate::files::{self, FileError, unreadable};
-use crate::lists::{self, ListError};
-use crate::resolve::{Content, Gateway, ListUse, Resource, Resources};
+use crate::lists::{self, List, ListError};
+use crate::resolve::{Content, Gateway, ListUse, NetworkSet, Resource, Resources};
 
 /// Largest document, bytes.
 pub(crate) const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
@@ -37,10 +38,17 @@ pub struct Loaded {
 /// and says what it means on this gateway.
 #[must_use]
 pub fn load(path: &Path, gateway: &Gateway) -> Loaded {
-    let mut set = Set::default();
+    load_again(path, gateway, &mut Known::default())
+}
+
+/// The same, again and again for the same gateway: files whose content is known are not worked out anew.
+#[must_use]
+pub fn load_again(path: &Path, gateway: &Gateway, known: &mut Known) -> Loaded {
+    let mut set = Set { before: std::mem::take(known), ..Set::default() };
     for file in documents(path, &mut set.findings) {
         set.read(&file, gateway);
     }
+    *known = Known { documents: std::mem::take(&mut set.documents), lists: set.lists };
     let refused = any_error(&set.findings);
     let policy_set = (!refused).then(|| set.resources.policy_set(gateway));
     if let Some(policy_set) = &policy_set {
@@ -57,14 +65,39 @@ pub fn read(source: &Arc<Source>, gateway: &Gateway) -> (Vec<Resource>, Vec<Diag
     document::read(source, gateway.takes_http)
 }
 
+/// What files said when they were read last.
+#[derive(Debug, Default)]
+pub struct Known {
+    documents: BTreeMap<PathBuf, Document>,
+    /// None for a list that is refused.
+    lists: BTreeMap<PathBuf, Option<List>>,
+}
+
+/// What a document says by itself.
+#[derive(Debug)]
+struct Document {
+    source: Arc<Source>,
+    resources: Vec<Arc<Resource>>,
+    findings: Vec<Diagnostic>,
+}
+
+impl Document {
+    fn new(source: Arc<Source>, gateway: &Gateway) -> Self {
+        let (resources, findings) = read(&source, gateway);
+        Self { source, resources: resources.into_iter().map(Arc::new).collect(), findings }
+    }
+}
+
 /// A document set while it is read.
 #[derive(Debug, Default)]
 struct Set {
+    before: Known,
     resources: Resources,
     findings: Vec<Diagnostic>,
     files: Vec<PathBuf>,
+    documents: BTreeMap<PathBuf, Document>,
     /// Lists by path, read once however many sets name them; none when the list is refused.
-    lists: BTreeMap<PathBuf, Option<Vec<IpNet>>>,
+    lists: BTreeMap<PathBuf, Option<List>>,
 }
 
 impl Set {
@@ -74,22 +107,35 @@ impl Set {
             Ok(source) => source,
             Err(finding) => return self.findings.push(*finding),
         };
-        let (resources, findings) = read(&source, gateway);
-        self.findings.extend(findings);
+        let known = self.before.documents.remove(file);
+        let known = known.filter(|known| known.source.text() == source.text());
+        let document = known.unwrap_or_else(|| Document::new(source, gateway));
+        self.findings.extend(document.findings.iter().cloned());
         let directory = file.parent().unwrap_or(Path::new(""));
-        for mut resource in resources {
-            if let Content::NetworkSet(set) = &mut resource.content {
-                for list in &set.lists {
-                    let nets = self.list(directory, list);
-                    set.nets.extend(nets);
-                }
-            }
-            self.take(resource);
+        for resource in &document.resources {
+            let with_lists = self.with_lists(resource, directory);
+            self.take(with_lists.map_or_else(|| Arc::clone(resource), Arc::new));
         }
+        self.documents.insert(file.to_owned(), document);
+    }
+
+    /// The resource with the networks of the lists that it names, if it names any.
+    fn with_lists(&mut self, resource: &Resource, directory: &Path) -> Option<Resource> {
+        let Content::NetworkSet(NetworkSet { lists, .. }) = &resource.content else { return None };
+        if lists.is_empty() {
+            return None;
+        }
+        let mut resource = resource.clone();
+        if let Content::NetworkSet(set) = &mut resource.content {
+            for list in lists {
+                set.nets.extend(self.list(directory, list));
+            }
+        }
+        Some(resource)
     }
 
     /// Names are unique within a kind and namespace, across all documents.
-    fn take(&mut self, resource: Resource) {
+    fn take(&mut self, resource: Arc<Resource>) {
         let (key, at) = (resource.key.clone(), resource.at.clone());
         let Err(first_at) = self.resources.insert_new(resource) else { return };
         let several = key.kind.form().several;
@@ -107,21 +153,20 @@ impl Set {
     }
 
     /// The networks of a list; a list that is refused has its findings and no networks.
-    fn list(&mut self, directory: &Path, list: &ListUse) -> Vec<IpNet> {
+    fn list(&mut self, directory: &Path, list: &ListUse) -> &[IpNet] {
         let path = directory.join(&list.path);
-        if let Some(known) = self.lists.get(&path) {
-            return known.clone().unwrap_or_default();
-        }
-        self.files.push(path.clone());
-        let nets = match lists::load(&path) {
-            Ok(nets) => Some(nets),
-            Err(error) => {
-                self.findings.extend(list_findings(error, &path, list));
-                None
+        let loaded = match self.lists.entry(path) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => {
+                let path = place.key();
+                self.files.push(path.clone());
+                let known = self.before.lists.remove(path).flatten();
+                let loaded = lists::load(path, known)
+                    .map_err(|error| self.findings.extend(list_findings(error, path, list)));
+                place.insert(loaded.ok())
             }
         };
-        self.lists.insert(path, nets.clone());
-        nets.unwrap_or_default()
+        loaded.as_ref().map_or(&[], |list| &list.nets)
     }
 }
 

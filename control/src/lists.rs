@@ -15,6 +15,13 @@ const BAD_LINES_SHOWN_MAX: usize = 20;
 /// Most bytes of a bad line that are shown.
 const LINE_SHOWN_MAX: usize = 120;
 
+/// A list as it was read.
+#[derive(Debug)]
+pub(crate) struct List {
+    bytes: Vec<u8>,
+    pub(crate) nets: Vec<IpNet>,
+}
+
 /// Why a list was not taken.
 #[derive(Debug)]
 pub(crate) enum ListError {
@@ -25,9 +32,14 @@ pub(crate) enum ListError {
 }
 
 /// Reads the list file at `path`. Host bits are masked, as in the `nets` of a set.
-pub(crate) fn load(path: &Path) -> Result<Vec<IpNet>, ListError> {
+/// Where `known` has the same bytes, the list is taken from there.
+pub(crate) fn load(path: &Path, known: Option<List>) -> Result<List, ListError> {
     let bytes = read_bounded(path, LIST_BYTES_MAX).map_err(ListError::File)?;
-    parse(path, &bytes).map_err(ListError::Lines)
+    if let Some(known) = known.filter(|known| known.bytes == bytes) {
+        return Ok(known);
+    }
+    let nets = parse(path, &bytes).map_err(ListError::Lines)?;
+    Ok(List { bytes, nets })
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<IpNet>, Vec<Diagnostic>> {

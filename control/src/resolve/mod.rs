@@ -10,6 +10,7 @@ mod set;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use classifier::resource::{Defaults, GatewayPort};
 
@@ -68,7 +69,8 @@ impl Resource {
 /// Resources by their keys.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
-    by_key: BTreeMap<Key, Resource>,
+    /// Shared with whoever keeps what documents said: most of them are as they were.
+    by_key: BTreeMap<Key, Arc<Resource>>,
 }
 
 impl Resources {
@@ -80,7 +82,7 @@ impl Resources {
 
     /// Takes a resource, in place of the one with its key if there is one.
     pub fn apply(&mut self, resource: Resource) {
-        self.by_key.insert(resource.key.clone(), resource);
+        self.by_key.insert(resource.key.clone(), Arc::new(resource));
     }
 
     /// Forgets a resource; returns whether it was there.
@@ -104,7 +106,7 @@ impl Resources {
     ///
     /// # Errors
     /// Where the resource with that key stands; nothing changes.
-    pub(crate) fn insert_new(&mut self, resource: Resource) -> Result<(), Place> {
+    pub(crate) fn insert_new(&mut self, resource: Arc<Resource>) -> Result<(), Place> {
         match self.by_key.entry(resource.key.clone()) {
             Entry::Occupied(first) => Err(first.get().at.clone()),
             Entry::Vacant(place) => {
@@ -116,7 +118,7 @@ impl Resources {
 
     /// Everything, in the order of the keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Resource> {
-        self.by_key.values()
+        self.by_key.values().map(Arc::as_ref)
     }
 
     /// The resource of that name.
@@ -127,6 +129,6 @@ impl Resources {
         name: &str,
     ) -> Option<&Resource> {
         let namespace = namespace.map(str::to_owned);
-        self.by_key.get(&Key { kind, namespace, name: name.to_owned() })
+        self.by_key.get(&Key { kind, namespace, name: name.to_owned() }).map(Arc::as_ref)
     }
 }
