@@ -10,6 +10,7 @@ pub mod diagnostic;
 mod document;
 mod files;
 pub mod flowlog;
+pub mod follow;
 pub mod images;
 pub mod inventory;
 mod kubernetes;

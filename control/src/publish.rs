@@ -1,17 +1,18 @@
-//! The way to the data plane: images go over in sealed memory, its state and the image in force come back.
+//! The way to the data plane: images and changes go over in sealed memory, its state and the image in force come back.
 //!
 //! One connection for each request. Every wait has an end, so that a data plane that hangs costs a request, not the daemon.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::iter;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use classifier::handover::{MESSAGE_MAX, Reply, Request};
+use classifier::handover::{DESCRIPTORS_MAX, MESSAGE_MAX, Reply, Request};
 use classifier::image::{Image, ImageBytes, ImageError};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -21,7 +22,7 @@ use rustix::net::{
     sendmsg, socket_with, sockopt,
 };
 
-/// Longest wait for an answer: the data plane validates a large image and writes it to disk before it answers.
+/// Longest wait for an answer: the data plane validates a large image before it answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest image taken back from the data plane, in bytes: what the compiler makes at most.
 const IMAGE_BYTES_MAX: u64 = 1 << 30;
@@ -45,13 +46,25 @@ impl Dataplane {
         &self.socket
     }
 
-    /// Puts `image` in force. Returns what the data plane says to it.
+    /// Puts `image` in force, with its patch if it has one. Returns what the data plane says to it.
     ///
     /// # Errors
     /// When it is not there, or refuses: what was in force stays then. After `Unreachable` it may also have come into force.
     pub fn publish(&self, image: &Image) -> Result<String, HandoverError> {
-        let memfd = sealed(image.bytes()).map_err(|error| self.unreachable(error))?;
-        self.ask(Request::Publish, &[memfd.as_fd()]).map(|(text, _)| text)
+        let parts = iter::once(image.bytes()).chain(image.patch_bytes());
+        let memfds = parts.map(sealed).collect::<io::Result<Vec<OwnedFd>>>();
+        let memfds = memfds.map_err(|error| self.unreachable(error))?;
+        let memfds: Vec<BorrowedFd<'_>> = memfds.iter().map(AsFd::as_fd).collect();
+        self.ask(Request::Publish, &memfds).map(|(text, _)| text)
+    }
+
+    /// Puts `patch` in force in place of the one that the image in force has. Returns what the data plane says to it.
+    ///
+    /// # Errors
+    /// As `publish`; and when it is a patch of another image than the one in force.
+    pub fn change(&self, patch: &[u8]) -> Result<String, HandoverError> {
+        let memfd = sealed(patch).map_err(|error| self.unreachable(error))?;
+        self.ask(Request::Change, &[memfd.as_fd()]).map(|(text, _)| text)
     }
 
     /// Its state, as keys and values in the order to show them.
@@ -70,21 +83,26 @@ impl Dataplane {
     /// # Errors
     /// When it is not there, or refuses because none is in force.
     pub fn image(&self) -> Result<Image, HandoverError> {
-        let (_, memfd) = self.ask(Request::Image, &[])?;
-        let memfd = memfd.ok_or(HandoverError::Garbled)?;
-        let bytes = content(memfd).map_err(|error| self.unreachable(error))?;
-        Image::load(bytes).map_err(HandoverError::Image)
+        let (_, memfds) = self.ask(Request::Image, &[])?;
+        let mut parts =
+            memfds.into_iter().map(|memfd| content(memfd).map_err(|error| self.unreachable(error)));
+        let image = parts.next().ok_or(HandoverError::Garbled)??;
+        let image = Image::load(image).map_err(HandoverError::Image)?;
+        match parts.next() {
+            None => Ok(image),
+            Some(patch) => image.with_patch(patch?).map_err(HandoverError::Image),
+        }
     }
 
     fn ask(
         &self,
         request: Request,
         descriptors: &[BorrowedFd<'_>],
-    ) -> Result<(String, Option<OwnedFd>), HandoverError> {
+    ) -> Result<(String, Vec<OwnedFd>), HandoverError> {
         let answer = self.exchange(request, descriptors);
-        let (reply, text, descriptor) = answer.map_err(|error| self.unreachable(error))?;
+        let (reply, text, descriptors) = answer.map_err(|error| self.unreachable(error))?;
         match reply.and_then(Reply::from_byte) {
-            Some(Reply::Done) => Ok((text, descriptor)),
+            Some(Reply::Done) => Ok((text, descriptors)),
             Some(Reply::Refused) => Err(HandoverError::Refused(text)),
             None => Err(HandoverError::Garbled),
         }
@@ -94,7 +112,7 @@ impl Dataplane {
         &self,
         request: Request,
         descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<(Option<u8>, String, Option<OwnedFd>)> {
+    ) -> io::Result<(Option<u8>, String, Vec<OwnedFd>)> {
         let flags = SocketFlags::CLOEXEC;
         let peer = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         sockopt::set_socket_timeout(&peer, sockopt::Timeout::Recv, Some(ANSWER_TIMEOUT))?;
@@ -170,7 +188,7 @@ impl std::error::Error for HandoverError {}
 
 fn send(peer: &OwnedFd, request: Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let request = [request as u8];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
@@ -182,17 +200,17 @@ fn send(peer: &OwnedFd, request: Request, descriptors: &[BorrowedFd<'_>]) -> io:
     }
 }
 
-/// The reply byte, the text, and a file descriptor if one came.
-fn receive(peer: &OwnedFd) -> io::Result<(Option<u8>, String, Option<OwnedFd>)> {
+/// The reply byte, the text, and the file descriptors that came.
+fn receive(peer: &OwnedFd) -> io::Result<(Option<u8>, String, Vec<OwnedFd>)> {
     let mut bytes = vec![0; MESSAGE_MAX];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let parts = &mut [IoSliceMut::new(&mut bytes)];
     let length = recvmsg(peer, parts, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
-    let mut descriptor = None;
+    let mut descriptors = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(sent) = part {
-            descriptor = sent.last();
+            descriptors.extend(sent);
         }
     }
     bytes.truncate(length);
@@ -200,7 +218,7 @@ fn receive(peer: &OwnedFd) -> io::Result<(Option<u8>, String, Option<OwnedFd>)> 
         Some((reply, text)) => (Some(*reply), String::from_utf8_lossy(text).into_owned()),
         None => (None, String::new()),
     };
-    Ok((reply, text, descriptor))
+    Ok((reply, text, descriptors))
 }
 
 /// A memfd that holds `bytes` and that nobody can change any more.
