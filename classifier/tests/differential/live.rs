@@ -6,12 +6,12 @@ use classifier::compile::{Change, Declined, Limits, Live, changes, compile};
 use classifier::decision::{Half, Reason};
 use classifier::image::{Image, ImageBytes, View};
 use classifier::packet::PacketKey;
-use classifier::resource::PolicySet;
+use classifier::resource::{Peer, PolicySet, Rule};
 use fastrand::Rng;
 use ipnet::IpNet;
 
 use crate::compare::{Plane, compare};
-use crate::{PAIRS, generate, mutate, pairs, say, seeded};
+use crate::{PAIRS, describe, differs, generate, mutate, pairs, say, seeded, shrink};
 
 const SETS: u64 = 300;
 const CHANGES_PER_SET: u64 = 60;
@@ -114,7 +114,11 @@ impl Case {
         for packet in packets.iter().take(REFERENCE_PROBES) {
             let crossing = generate::crossing(&mut Rng::with_seed(1), &self.set);
             for plane in Plane::ALL {
-                compare(&self.set, &view, packet, crossing, plane)?;
+                compare(&self.set, &view, packet, crossing, plane).map_err(|complaint| {
+                    let cold = |set: &PolicySet| differs(set, packet, crossing);
+                    let smallest = shrink::smallest(self.set.clone(), cold);
+                    format!("{complaint}\n{}", describe::difference(&smallest, packet, crossing))
+                })?;
             }
         }
         Ok(())
@@ -250,7 +254,13 @@ fn changed(rng: &mut Rng, set: &PolicySet, number: usize) -> PolicySet {
     let mut names: Vec<_> = after.objects.iter().map(|o| (o.kind, &o.namespace, &o.name)).collect();
     names.sort_unstable();
     let is_unique = names.windows(2).all(|pair| pair[0] != pair[1]);
-    if is_unique { after } else { set.clone() }
+    if is_unique && generate::rules_of(&after).all(is_checked) { after } else { set.clone() }
+}
+
+/// Documents refuse a destination service beside anything else that a destination can ask; a change may put it there.
+fn is_checked(rule: &Rule) -> bool {
+    let Peer { service, .. } = &rule.destination;
+    service.is_none() || rule.destination == Peer { service: service.clone(), ..Peer::default() }
 }
 
 fn change_rules(rng: &mut Rng, set: &mut PolicySet) {
