@@ -168,16 +168,17 @@ impl Tables {
     }
 
     /// Lays the tables out as one image.
-    pub(crate) fn assemble(&self, head: Head) -> ImageBytes {
+    pub(crate) fn assemble(self, head: Head) -> ImageBytes {
         self.assemble_as(MAGIC, head)
     }
 
     /// Lays the tables out as a patch.
-    pub(crate) fn assemble_patch(&self, head: Head) -> ImageBytes {
+    pub(crate) fn assemble_patch(self, head: Head) -> ImageBytes {
         self.assemble_as(PATCH_MAGIC, head)
     }
 
-    fn assemble_as(&self, magic: [u8; 8], head: Head) -> ImageBytes {
+    /// Each table is freed as soon as it is laid out.
+    fn assemble_as(self, magic: [u8; 8], head: Head) -> ImageBytes {
         let total: usize = HEADER_BYTES
             + self.parts.iter().map(|part| part.len().next_multiple_of(8)).sum::<usize>();
         let mut image = ImageBytes::zeroed(total);
@@ -190,10 +191,10 @@ impl Tables {
         write(bytes, FLAGS_AT, &head.flags.to_le_bytes());
         write(bytes, SETS_AT, &head.match_sets.to_le_bytes());
         let mut offset = HEADER_BYTES;
-        for (index, part) in self.parts.iter().enumerate() {
+        for (index, part) in self.parts.into_iter().enumerate() {
             write(bytes, SECTIONS_AT + index * 16, &(offset as u64).to_le_bytes());
             write(bytes, SECTIONS_AT + index * 16 + 8, &(part.len() as u64).to_le_bytes());
-            write(bytes, offset, part);
+            write(bytes, offset, &part);
             offset += part.len().next_multiple_of(8);
         }
         let checksum = checksum(bytes);

@@ -15,7 +15,7 @@ mod overlay;
 mod rules;
 mod space;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use std::fmt;
 
@@ -209,6 +209,9 @@ impl Live {
                 let content = self.content_of(object);
                 self.remove(object, content, &object.nets, touched)
             }
+            Change::Nets { added, removed, .. } if added.len() + removed.len() > PREFIXES_MAX => {
+                Err(Declined::TooLarge("the change touches too many prefixes"))
+            }
             Change::Nets { object, added, removed } => {
                 let content = self.content_of(object);
                 let number = self.number_of(object, content, added);
@@ -269,6 +272,7 @@ impl Live {
 
     /// The number that the object has already, found at a net that is not one of `new`, or a new one.
     fn number_of(&mut self, object: &Object, content: u32, new: &[IpNet]) -> u32 {
+        let new: HashSet<&IpNet> = new.iter().collect();
         let old = object.nets.iter().find(|net| !new.contains(net));
         let known = old.and_then(|net| self.cover_of(object, content, net));
         known.map_or_else(|| self.added.object(object), |cover| cover.name)
