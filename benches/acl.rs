@@ -31,6 +31,7 @@ use classifier::selector::Selector;
 use fastrand::Rng;
 use ipnet::Ipv4Net;
 use peers::{Dpdk, Variant};
+use ravelin::support::meter::cpu_seconds;
 use table::{Row, Seen};
 
 const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);
@@ -80,10 +81,10 @@ fn compare(count: usize) -> Vec<Row> {
         [("a policy for each line", Shape::PolicyForEachLine), ("one policy", Shape::OnePolicy)];
     let mut rows = Vec::new();
     for (name, shape) in shapes {
-        let started = cpu_s();
+        let started = cpu_seconds();
         let image = compile(&policy_set(&lines, shape), 1, &Limits::default());
         let image = image.expect("rules that compile");
-        let compile_s = cpu_s() - started;
+        let compile_s = cpu_seconds() - started;
         check(&image, shape, &packets, theirs.as_deref());
         let name = format!("list of {count} rules of five fields, {name}");
         rows.push(times(&name, &image, &packets, peer.as_mut(), &keys));
@@ -302,15 +303,9 @@ fn answer(decision: &Decision, shape: Shape) -> u32 {
 /// ns of CPU for each packet in `PASSES` passes.
 fn time(mut pass: impl FnMut()) -> f64 {
     pass();
-    let started = cpu_s();
+    let started = cpu_seconds();
     for _ in 0..PASSES {
         pass();
     }
-    (cpu_s() - started) * 1e9 / (PASSES * PACKETS) as f64
-}
-
-/// CPU time of this thread: what the neighbours do shows less in it than on the clock.
-fn cpu_s() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    (cpu_seconds() - started) * 1e9 / (PASSES * PACKETS) as f64
 }

@@ -35,6 +35,7 @@ use fastrand::Rng;
 use ipnet::{IpNet, Ipv4Net};
 use ravelin::scenario::corporate::corporate;
 use ravelin::scenario::{Draw, INWARD, Scenario};
+use ravelin::support::meter::{Memory, cpu_seconds};
 use table::{Bound, Row, Seen};
 
 #[global_allocator]
@@ -62,7 +63,11 @@ fn main() {
     let mut scenario = corporate(7, number(SCALE, 1.0), RULES);
     add_canaries(&mut scenario.set);
     let set = Arc::new(std::mem::take(&mut scenario.set));
-    println!("{count} changes of {} objects, input {:.0} MB", set.objects.len(), memory_mb());
+    println!(
+        "{count} changes of {} objects, input {:.0} MB",
+        set.objects.len(),
+        Memory::Resident.of_this_process()
+    );
     let follower = Follower::new(&set, 1, Limits::default()).expect("a policy that compiles");
     let slot = PolicySlot::new();
     slot.publish(Arc::new(follower.image().clone()));
@@ -186,14 +191,15 @@ impl Estate {
         println!("  changes seconds resident MB");
         for done in 0..count {
             if done % (count / SAMPLES).max(1) == 0 {
-                let (seconds, memory) = (began.elapsed().as_secs_f64(), memory_mb());
+                let (seconds, memory) =
+                    (began.elapsed().as_secs_f64(), Memory::Resident.of_this_process());
                 println!("{done:>9} {seconds:>7.1} {memory:>6.0}");
                 seen.memory.push((done, seconds, memory));
             }
             self.step(slot, shared, &mut seen);
         }
         seen.seconds = began.elapsed().as_secs_f64();
-        seen.memory.push((count, seen.seconds, memory_mb()));
+        seen.memory.push((count, seen.seconds, Memory::Resident.of_this_process()));
         seen
     }
 
@@ -469,16 +475,4 @@ fn report(estate: &Estate, seen: &Run, shared: &Shared) {
     table::record("change", &rows);
     assert_eq!(wrong, 0, "wrong answers");
     assert!(times <= MEMORY_TIMES_MAX, "memory has grown beyond its bound");
-}
-
-fn cpu_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-fn memory_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the key");
-    let kilobytes = line.split_whitespace().next().expect("a number");
-    kilobytes.parse::<f64>().expect("a number") / 1e3
 }

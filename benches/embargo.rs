@@ -19,6 +19,7 @@ use fastrand::Rng;
 use ravelin::deadline::now;
 use ravelin::gateway::Gateway;
 use ravelin::scenario::internet::{Internet, Owner};
+use ravelin::support::meter::Memory;
 use ravelin::topology::Lab;
 use table::{Bound, Row, Seen};
 
@@ -157,7 +158,7 @@ fn measure(list: &List) -> Figures {
     let line_s = probe.seconds_until(true, || {
         gateway.write(LIST, &list.text).expect("the list");
     });
-    let peak = |id: Option<u32>| peak_mb(id.expect("a program that runs"));
+    let peak = |id: Option<u32>| Memory::Peak.of(id.expect("a program that runs"));
     let (daemon_mb, data_plane_mb) = (peak(gateway.control_id()), peak(gateway.dataplane_id()));
     Figures { whole_s, line_s, daemon_mb, data_plane_mb }
 }
@@ -269,12 +270,4 @@ fn rows(list: &List, seen: &[Figures]) -> Vec<Row> {
         ..Row::default()
     };
     figures.into_iter().map(row).collect()
-}
-
-/// The most that a process has had in memory at a time.
-fn peak_mb(id: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a status");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    let kilobytes: u32 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
-    f64::from(kilobytes) / 1e3
 }

@@ -16,6 +16,7 @@ use dataplane::device::BATCH_FRAMES;
 use dataplane::flow::{FlowKey, FlowTable};
 use dataplane::moment::Moment;
 use fastrand::Rng;
+use ravelin::support::meter::cpu_seconds;
 use ravelin::support::steps;
 use table::{Bound, Row, Seen};
 
@@ -80,12 +81,7 @@ fn one_by_one(table: &FlowTable, keys: &[FlowKey]) {
 
 /// Nanoseconds of this thread's processor time for each key.
 fn time(keys: &[FlowKey], find: impl Fn(&[FlowKey])) -> f64 {
-    let started = cpu_nanos();
+    let started = cpu_seconds();
     find(keys);
-    (cpu_nanos() - started) / keys.len() as f64
-}
-
-fn cpu_nanos() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    (cpu_seconds() - started) * 1e9 / keys.len() as f64
 }

@@ -25,6 +25,7 @@ use classifier::image::{V4Index, V6Index};
 use ipnet::{Ipv4Net, Ipv6Net};
 use peers::{Dpdk, Variant};
 use prefix_trie::PrefixMap;
+use ravelin::support::meter::cpu_seconds;
 use table::{Bound, Row, Seen};
 use tables::keys::{Draw, keys};
 use tables::{Table, real, synthetic};
@@ -211,9 +212,9 @@ impl V4 {
     fn new(table: &Table) -> Self {
         let (starts, classes) = table.pieces();
         let starts: Vec<u32> = starts.into_iter().map(low).collect();
-        let started = cpu_s();
+        let started = cpu_seconds();
         let index = V4Index::of(&starts);
-        let build_s = cpu_s() - started;
+        let build_s = cpu_seconds() - started;
         let trie = table.routes.iter().map(|route| {
             (
                 Ipv4Net::new(Ipv4Addr::from(low(route.at)), route.length).expect("a prefix"),
@@ -292,9 +293,9 @@ impl V6 {
     fn new(table: &Table) -> Self {
         let (starts, classes) = table.pieces();
         let starts: Vec<[u64; 2]> = starts.into_iter().map(halves).collect();
-        let started = cpu_s();
+        let started = cpu_seconds();
         let index = V6Index::of(&starts);
-        let build_s = cpu_s() - started;
+        let build_s = cpu_seconds() - started;
         let trie = table.routes.iter().map(|route| {
             (Ipv6Net::new(Ipv6Addr::from(route.at), route.length).expect("a prefix"), route.answer)
         });
@@ -367,15 +368,9 @@ fn halves(address: u128) -> [u64; 2] {
 /// ns of CPU for each of `count` lookups in `PASSES` passes.
 fn time<R>(count: usize, mut pass: impl FnMut() -> R) -> f64 {
     black_box(pass());
-    let started = cpu_s();
+    let started = cpu_seconds();
     for _ in 0..PASSES {
         black_box(pass());
     }
-    (cpu_s() - started) * 1e9 / (PASSES * count) as f64
-}
-
-/// CPU time of this thread: what the neighbours do shows less in it than on the clock.
-fn cpu_s() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    (cpu_seconds() - started) * 1e9 / (PASSES * count) as f64
 }

@@ -22,6 +22,7 @@ use classifier::image::{Image, ImageBytes};
 use classifier::packet::{Crossing, IpVersion, PacketKey};
 use fastrand::Rng;
 use ravelin::scenario::{CASES, Case, Draw, INWARD};
+use ravelin::support::meter::{Memory, cpu_seconds};
 use table::{Bound, Row, Seen};
 
 #[global_allocator]
@@ -85,11 +86,11 @@ fn measure(case: &Case) {
     println!("prefixes {}", size.prefixes);
     println!("IPv6 prefixes {}", size.v6_prefixes);
     println!("rules {}", size.rules);
-    println!("input memory {:.0}", memory_mb("VmRSS:"));
+    println!("input memory {:.0}", Memory::Resident.of_this_process());
     let started = cpu_seconds();
     let image = compile(&scenario.set, 1, &Limits::default()).expect("a policy that compiles");
     println!("compile {:.3}", cpu_seconds() - started);
-    println!("peak memory {:.0}", memory_mb("VmHWM:"));
+    println!("peak memory {:.0}", Memory::Peak.of_this_process());
     println!("image {:.1}", image.bytes().len() as f64 / 1e6);
     let bytes = ImageBytes::from_slice(image.bytes());
     let started = cpu_seconds();
@@ -208,18 +209,4 @@ fn bounds(case: &str, name: &str) -> (Option<f64>, Option<f64>) {
 
 fn at_most(most: Option<f64>) -> Bound {
     Bound { at_most: most, ..Bound::default() }
-}
-
-/// CPU time of this thread: what the neighbours do shows less in it than on the clock.
-fn cpu_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// A figure of `/proc/self/status`.
-fn memory_mb(key: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the key");
-    let kilobytes = line.split_whitespace().next().expect("a number");
-    kilobytes.parse::<f64>().expect("a number") / 1e3
 }

@@ -2,7 +2,7 @@
 
 use classifier::label::Labels;
 use classifier::packet::protocol;
-use classifier::resource::{Action, Object, ObjectKind, Peer, PortRange, Rule};
+use classifier::resource::{Action, Object, ObjectKind, Peer, Policy, PortRange, Rule};
 use classifier::selector::Selector;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -55,4 +55,16 @@ pub(super) fn matching(text: &str) -> Peer {
 pub(super) fn to_ports(ports: &[u16]) -> Peer {
     let range = |port: &u16| PortRange { first: *port, last: *port };
     Peer { ports: ports.iter().map(range).collect(), ..Peer::default() }
+}
+
+/// A policy of what may come in to what the selector matches.
+pub(super) fn ingress(name: &str, tier: &str, protects: &str, ingress: Vec<Rule>) -> Policy {
+    Policy {
+        tier: tier.to_owned(),
+        order: Some(100.0),
+        selector: selector(protects),
+        applies_ingress: true,
+        ingress,
+        ..Policy::new(name)
+    }
 }

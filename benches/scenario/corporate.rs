@@ -1,11 +1,11 @@
 //! A corporation: the internet as countries and autonomous systems, feeds of bad addresses, zones, applications on
 //! subnets, endpoints one by one; an embargo tier, a platform tier and policies of application teams.
 
-use classifier::resource::{ObjectKind, Policy, PolicySet, Rule, Tier, TierAction};
+use classifier::resource::{ObjectKind, PolicySet, Rule, Tier, TierAction};
 use fastrand::Rng;
 use ipnet::IpNet;
 
-use super::build::{allow, deny, net, net6, network_set, selector};
+use super::build::{self, allow, deny, net, net6, network_set};
 use super::draw::{scaled, zipf};
 use super::internet::{Internet, Owner};
 use super::{INWARD, Nets, Percent, Scenario};
@@ -176,14 +176,7 @@ impl Estate {
     }
 
     fn add(&mut self, name: &str, tier: &str, protects: &str, ingress: Vec<Rule>) {
-        self.set.policies.push(Policy {
-            tier: tier.to_owned(),
-            order: Some(100.0),
-            selector: selector(protects),
-            applies_ingress: true,
-            ingress,
-            ..Policy::new(name)
-        });
+        self.set.policies.push(build::ingress(name, tier, protects, ingress));
     }
 }
 

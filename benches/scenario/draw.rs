@@ -74,7 +74,7 @@ pub(super) fn pick<'a, T>(items: &'a [T], draw: Draw, rng: &mut Rng) -> &'a T {
 }
 
 /// A rank below `count`, with a chance of about one in its number: the inverse of the continuous distribution.
-pub(super) fn zipf(count: usize, rng: &mut Rng) -> usize {
+pub fn zipf(count: usize, rng: &mut Rng) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,

@@ -6,7 +6,7 @@ use classifier::resource::{Action, Policy, PolicySet, Rule, Tier, TierAction};
 use fastrand::Rng;
 use ipnet::IpNet;
 
-use super::build::{allow, deny, matching, net, net6, network_set, selector, to_ports};
+use super::build::{allow, deny, ingress, matching, net, net6, network_set, to_ports};
 use super::draw::{pick, scaled, zipf};
 use super::{Draw, INWARD, Nets, Percent, Scenario};
 
@@ -164,16 +164,5 @@ fn opinion(rng: &mut Rng) -> String {
         1 => format!("category == '{category}' && severity in {{'high', '{severity}'}}"),
         2 => format!("vendor == '{vendor}' && severity != 'low'"),
         _ => format!("feed == 'feed-{}'", zipf(FEEDS, rng)),
-    }
-}
-
-fn ingress(name: &str, tier: &str, protects: &str, ingress: Vec<Rule>) -> Policy {
-    Policy {
-        tier: tier.to_owned(),
-        order: Some(100.0),
-        selector: selector(protects),
-        applies_ingress: true,
-        ingress,
-        ..Policy::new(name)
     }
 }

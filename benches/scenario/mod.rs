@@ -17,7 +17,7 @@ use classifier::packet::{Crossing, IpVersion, PacketKey, Side, Transport, protoc
 use classifier::resource::PolicySet;
 use fastrand::Rng;
 
-pub use self::draw::{Draw, Nets};
+pub use self::draw::{Draw, Nets, zipf};
 
 /// Outside to inside.
 pub const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);

@@ -5,6 +5,7 @@
     reason = "an input that meets a surprise is wrong, and whoever runs it should see"
 )]
 
+pub mod meter;
 pub mod steps;
 
 use classifier::label::Labels;

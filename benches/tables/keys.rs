@@ -3,6 +3,7 @@
 use std::fmt;
 
 use fastrand::Rng;
+use ravelin::scenario::zipf;
 
 use super::{Route, Table, host_mask};
 
@@ -48,16 +49,4 @@ pub(crate) fn keys(table: &Table, draw: Draw, count: usize, seed: u64) -> Vec<u1
             Draw::Uniform => rng.u128(..) >> 3 | 1 << 125,
         })
         .collect()
-}
-
-/// A rank below `count`, with a chance of about one in its number: the inverse of the continuous distribution.
-fn zipf(count: usize, rng: &mut Rng) -> usize {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "a rank far below 2^52"
-    )]
-    let rank = ((count as f64 + 1.0).ln() * rng.f64()).exp() as usize;
-    rank.saturating_sub(1).min(count - 1)
 }

@@ -5,8 +5,12 @@
 //! 3. `expand`: rules as rows of the image; every distinct thing that a row asks of an address (a selector, a list of
 //!    nets, a named port) becomes a *match set* (`sets`).
 //! 4. `content`: what an object contributes to an address it covers: match sets, and blocks that protect it.
-//! 5. `pieces`: the address space cut at all prefix boundaries; each piece has the union of what covers it: its *class*.
-//! 6. `emit`: programs, rules and names as tables.
+//! 5. `covers`: every prefix with what it contributes.
+//! 6. `pieces`: the address space cut at all prefix boundaries; each piece has the union of what covers it: its *class*
+//!    (`classes`).
+//! 7. `emit`: programs, rules and names as tables.
+//!
+//! `live` keeps what these steps made and follows small changes with it.
 
 mod classes;
 mod content;

@@ -1,6 +1,6 @@
 //! When the patch has grown: image and patch become one image.
 
-use super::{Declined, Live, inconsistent};
+use super::{Declined, Live};
 use crate::image::Image;
 
 impl Live {
@@ -24,14 +24,7 @@ impl Live {
         let generation = self.image.generation();
         self.image = folded;
         if self.image.generation() != generation {
-            let patch = self.added.patch(
-                &self.image,
-                generation,
-                &mut self.programs,
-                &self.classes,
-                self.known.count(),
-            );
-            self.image = self.image.with_patch(patch).map_err(inconsistent)?;
+            self.patch_image(generation)?;
         }
         self.is_spent = false;
         Ok(&self.image)

@@ -176,17 +176,17 @@ impl Live {
             self.note(set, change, &mut touched)?;
         }
         self.cut_again(touched)?;
-        let patch = self.added.patch(
-            &self.image,
-            generation,
-            &mut self.programs,
-            &self.classes,
-            self.known.count(),
-        );
-        let image = self.image.with_patch(patch).map_err(inconsistent)?;
-        self.image = image;
+        self.patch_image(generation)?;
         self.is_spent = false;
         Ok(&self.image)
+    }
+
+    /// Puts all that was added into the image, as its patch.
+    fn patch_image(&mut self, generation: u64) -> Result<(), Declined> {
+        let Self { image, programs, classes, known, .. } = self;
+        let patch = self.added.patch(image, generation, programs, classes, known.count());
+        *image = image.with_patch(patch).map_err(inconsistent)?;
+        Ok(())
     }
 
     /// Takes covers away and adds others.
