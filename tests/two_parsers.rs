@@ -39,7 +39,7 @@ fn a_capture_is_read_as_the_data_plane_reads_the_wire() {
         "Ok(Arp)",
         "Ok(NeighbourDiscovery)",
         "Ok(NonIp)",
-        "Err(Fragment)",
+        "Err(FragmentLimit)",
         "Err(Malformed)",
         "Err(NeighbourDiscovery)",
         "Err(SourceRoute)",
@@ -66,7 +66,7 @@ fn agree(wire: Result<Parsed, DropReason>, read: Result<capture::Packet, Unjudge
                     | Unjudged::FalseDiscovery
             ) | (DropReason::NeighbourDiscovery, Unjudged::FalseDiscovery)
                 | (DropReason::NonIp, Unjudged::NonIp)
-                | (DropReason::Fragment, Unjudged::Fragment)
+                | (DropReason::FragmentLimit, Unjudged::Fragment)
                 | (DropReason::SourceRoute, Unjudged::SourceRoute)
                 | (DropReason::VlanTags, Unjudged::VlanTags)
         ),
@@ -76,18 +76,18 @@ fn agree(wire: Result<Parsed, DropReason>, read: Result<capture::Packet, Unjudge
                 | (Parsed::NeighbourDiscovery, Unjudged::NeighbourDiscovery)
                 | (Parsed::NonIp, Unjudged::NonIp)
         ),
-        (Err(_) | Ok(Parsed::Arp | Parsed::NeighbourDiscovery | Parsed::NonIp), Ok(_)) => false,
+        (_, Ok(_)) => false,
     }
 }
 
 fn is_same_signal(wire: parse::Signal, read: capture::Signal) -> bool {
     use capture::Signal as Read;
     let expected = match wire {
-        parse::Signal::EchoRequest(identifier) => Read::EchoRequest(identifier),
-        parse::Signal::EchoReply(identifier) => Read::EchoReply(identifier),
-        parse::Signal::Message => Read::Message,
+        parse::Signal::Request(query) => Read::EchoRequest(query.identifier),
+        parse::Signal::Reply(query) => Read::EchoReply(query.identifier),
+        parse::Signal::Error(_) | parse::Signal::Message => Read::Message,
         parse::Signal::Datagram => Read::Datagram,
-        parse::Signal::Tcp(flags) => of_flags(flags),
+        parse::Signal::Tcp(segment) => of_flags(segment.flags),
     };
     expected == read
 }

@@ -1,6 +1,6 @@
 //! What became of every frame. A worker counts in plain memory and publishes once a batch; others read and sum.
 //!
-//! For each port, received = forwarded + the sum of drops, exactly, in every reading.
+//! For each port, received = forwarded + held + the sum of drops, exactly, in every reading.
 
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -9,11 +9,12 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use crate::device::Port;
-use crate::disposition::DropReason;
+use crate::disposition::{DropReason, Reasons};
 
 const REASONS: usize = DropReason::ALL.len();
-/// Numbers of one port: packets and bytes of received, forwarded and each drop reason.
-const PORT_WORDS: usize = 2 * (2 + REASONS);
+/// Numbers of one port: packets and bytes of received, forwarded, held and each drop reason; packets of each check that they
+/// failed and passed all the same.
+const PORT_WORDS: usize = 2 * (3 + REASONS) + REASONS;
 /// Numbers of one worker.
 const WORDS: usize = 2 * PORT_WORDS + 6;
 /// Attempts to read a block between two publications, which take well under a microsecond each.
@@ -51,14 +52,26 @@ impl Count {
 }
 
 /// What became of the frames that one port received.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PortCounters {
     /// Every frame taken from the port.
     pub received: Count,
     /// Those handed to the transmit ring of the other port.
     pub forwarded: Count,
+    /// Those of them, fragments all, that wait for the rest of their datagram now.
+    pub held: Count,
     /// Those dropped, by `DropReason::index`.
     pub dropped: [Count; REASONS],
+    /// Packets that failed a check which is set to count only, by `DropReason::index` of the check.
+    pub noticed: [u64; REASONS],
+}
+
+impl Default for PortCounters {
+    fn default() -> Self {
+        let none = Count::default();
+        let (dropped, noticed) = ([none; REASONS], [0; REASONS]);
+        Self { received: none, forwarded: none, held: none, dropped, noticed }
+    }
 }
 
 impl PortCounters {
@@ -80,16 +93,21 @@ impl PortCounters {
     #[must_use]
     pub fn balances(&self) -> bool {
         let mut accounted = self.forwarded;
+        accounted.add(self.held);
         accounted.add(self.dropped_in_all());
         accounted == self.received
     }
 
     fn add(&mut self, other: &Self) {
-        let Self { received, forwarded, dropped } = other;
+        let Self { received, forwarded, held, dropped, noticed } = other;
         self.received.add(*received);
         self.forwarded.add(*forwarded);
+        self.held.add(*held);
         for (sum, count) in self.dropped.iter_mut().zip(dropped) {
             sum.add(*count);
+        }
+        for (sum, count) in self.noticed.iter_mut().zip(noticed) {
+            *sum += count;
         }
     }
 }
@@ -160,6 +178,25 @@ impl Counters {
         }
     }
 
+    /// It waits for the rest of its datagram.
+    pub fn note_held(&mut self, port: Port, length: usize) {
+        self.port_mut(port).held.note(length);
+    }
+
+    /// It waits no longer.
+    pub fn note_no_longer_held(&mut self, port: Port, length: usize) {
+        self.port_mut(port).held.retract(length);
+    }
+
+    /// A packet failed checks that are set to count only.
+    pub fn note_noticed(&mut self, port: Port, reasons: Reasons) {
+        for reason in reasons.iter() {
+            if let Some(count) = self.port_mut(port).noticed.get_mut(reason.index()) {
+                *count += 1;
+            }
+        }
+    }
+
     /// A frame that was noted as forwarded found no room in the transmit ring.
     pub(crate) fn note_unsent(&mut self, port: Port, length: usize) {
         self.port_mut(port).forwarded.retract(length);
@@ -181,11 +218,12 @@ impl Counters {
             records_queued,
             records_lost,
         } = *self;
-        let counts = ports.iter().flat_map(|port| {
-            let PortCounters { received, forwarded, dropped } = port;
-            [received, forwarded].into_iter().chain(dropped)
+        let of_ports = ports.iter().flat_map(|port| {
+            let PortCounters { received, forwarded, held, dropped, noticed } = port;
+            let counts = [received, forwarded, held].into_iter().chain(dropped);
+            counts.flat_map(|count| [count.packets, count.bytes]).chain(*noticed)
         });
-        let mut words = counts.flat_map(|count| [count.packets, count.bytes]).chain([
+        let mut words = of_ports.chain([
             flows_started,
             flows_cut,
             flows_ended,
@@ -201,8 +239,10 @@ impl Counters {
         let mut word = move || words.next().unwrap_or_default();
         let ports = array::from_fn(|_| {
             let mut count = || Count { packets: word(), bytes: word() };
-            let (received, forwarded) = (count(), count());
-            PortCounters { received, forwarded, dropped: array::from_fn(|_| count()) }
+            let (received, forwarded, held) = (count(), count(), count());
+            let dropped = array::from_fn(|_| count());
+            let noticed = array::from_fn(|_| word());
+            PortCounters { received, forwarded, held, dropped, noticed }
         });
         Self {
             ports,
@@ -297,6 +337,9 @@ mod tests {
         }
         counters.note_received(Port::B, 1514);
         counters.note_forwarded(Port::B, 1514);
+        counters.note_received(Port::A, 100);
+        counters.note_held(Port::A, 100);
+        counters.note_noticed(Port::A, Reasons::default().with(DropReason::Land));
         counters.flows_started = 1;
         counters.flows_cut = 2;
         counters.flows_ended = 3;

@@ -7,6 +7,7 @@ mod network;
 mod transport;
 
 use std::fmt;
+use std::net::IpAddr;
 
 use classifier::packet::PacketKey;
 use etherparse::{ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2HeaderSlice};
@@ -33,8 +34,37 @@ pub enum Parsed {
     NeighbourDiscovery,
     /// Neither IPv4, IPv6 nor ARP, and none of these in an IEEE 802.3 frame.
     NonIp,
+    /// A fragment of an IP packet: policy judges it when it is whole.
+    Fragment(Piece),
     /// An IP packet that policy judges.
     Ip(Packet),
+}
+
+/// One fragment of an IP packet (RFC 791 section 3.2, RFC 8200 section 4.5), as its own header says; nothing was compared
+/// with others yet. An atomic fragment (RFC 6946) is no fragment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Piece {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// What the pieces have in common: identification, and for IPv4 the protocol. In IPv6 the next header of the piece at
+    /// offset 0 alone counts.
+    pub identification: u32,
+    /// Protocol of IPv4, or next header in the fragment header of IPv6.
+    pub protocol: u8,
+    /// Position of its data in the data of the whole packet, in bytes.
+    pub offset: u16,
+    /// Whether more pieces follow.
+    pub more: bool,
+    /// Position in the frame of the IP header.
+    pub header_at: u16,
+    /// Position in the frame of the first byte that is fragmented, behind the IP header or the fragment header.
+    pub data_at: u16,
+    /// Bytes of data.
+    pub data_bytes: u16,
+    /// The VLANs it travels in.
+    pub vlans: Vlans,
 }
 
 /// An IP packet: what rules match, and what the flow table needs besides.
@@ -51,16 +81,64 @@ pub struct Packet {
 /// What a packet says about its conversation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Signal {
-    /// An ICMP or `ICMPv6` echo request with this identifier.
-    EchoRequest(u16),
-    /// An ICMP or `ICMPv6` echo reply with this identifier.
-    EchoReply(u16),
+    /// An ICMP or `ICMPv6` message that asks.
+    Request(Query),
+    /// An ICMP or `ICMPv6` message that answers.
+    Reply(Query),
+    /// An ICMP or `ICMPv6` message about a packet that went the other way.
+    Error(Quote),
     /// Any other ICMP or `ICMPv6` message.
     Message,
     /// A packet of a protocol without a handshake that we know.
     Datagram,
     /// A TCP segment.
-    Tcp(TcpFlags),
+    Tcp(Segment),
+}
+
+/// What an ICMP or `ICMPv6` query and its answers have in common.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Query {
+    /// Type of the request: 8 for echo and 13 for timestamp (RFC 792), 128 for echo (RFC 4443).
+    pub kind: u8,
+    /// The identifier.
+    pub identifier: u16,
+}
+
+/// What an ICMP error quotes of the packet that it is about (RFC 792, RFC 4443 section 3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Quote {
+    /// The quoted packet, in the direction that it went.
+    pub key: PacketKey,
+    /// What it was of its conversation.
+    pub part: Quoted,
+}
+
+/// The part of a conversation that an ICMP error is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Quoted {
+    /// A TCP segment with this sequence number.
+    Tcp(u32),
+    /// A query, or the answer to one.
+    Query(Query),
+    /// A packet of another protocol.
+    Datagram,
+}
+
+/// A TCP segment (RFC 9293 section 3.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Segment {
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// Sequence number of the first octet of data, or of the SYN.
+    pub seq: u32,
+    /// Acknowledgment number; without meaning unless the ACK bit is set.
+    pub ack: u32,
+    /// The window, as in the header, unscaled.
+    pub window: u16,
+    /// Octets of data. SYN and FIN are not counted.
+    pub data_bytes: u16,
+    /// The window scale option of a SYN (RFC 7323 section 2), at most 14; `None` when there is none.
+    pub scale: Option<u8>,
 }
 
 /// The control bits of a TCP segment (RFC 9293 section 3.1).

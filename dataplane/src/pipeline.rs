@@ -107,6 +107,7 @@ impl Pipeline {
                 Ok(Parsed::Arp | Parsed::NeighbourDiscovery) => Disposition::Forward,
                 Ok(Parsed::NonIp) if ledger.rules(in_port).pass_non_ip => Disposition::Forward,
                 Ok(Parsed::NonIp) => Disposition::Drop(DropReason::NonIp),
+                Ok(Parsed::Fragment(_)) => Disposition::Drop(DropReason::FragmentLimit),
                 Ok(Parsed::Ip(packet)) => {
                     let length = frame.len();
                     let (ledger, opened, packet) = (&mut *ledger, &mut opened, &packet);

@@ -10,6 +10,11 @@ use classifier::record::RECORD_BYTES;
 use crate::device::refusal::Refusal;
 use crate::spool::SpoolLimits;
 
+mod strictness;
+
+pub use self::strictness::Strictness;
+use self::strictness::StrictnessFlags;
+
 const MEBIBYTE: u64 = 1 << 20;
 
 /// Entries of a ring, where there are frames enough for it.
@@ -77,6 +82,9 @@ pub struct Flags {
           value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     records_waiting_max: u32,
 
+    #[command(flatten)]
+    strictness: StrictnessFlags,
+
     /// How log lines are written to standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -116,6 +124,8 @@ pub struct Settings {
     pub spool: SpoolLimits,
     /// Records that wait for the reporter at most, for each worker.
     pub records_waiting_max: usize,
+    /// How strictly flows and packets are checked.
+    pub strictness: Strictness,
 }
 
 /// One port.
@@ -193,6 +203,7 @@ impl Settings {
                 image_bytes_max: flags.image_max_mib as usize * (1 << 20),
                 spool: spool_limits(flags.spool_max_mib, flags.spool_segment_mib),
                 records_waiting_max: flags.records_waiting_max as usize,
+                strictness: flags.strictness.into(),
             }),
             Ok(_) | Err(()) => Err(refusals),
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use classifier::packet::Transport;
 
 use crate::device::Port;
-use crate::parse::{Packet, Signal, Vlans};
+use crate::parse::{Packet, Query, Signal, Vlans};
 
 /// Number of words of a key.
 pub(super) const KEY_WORDS: usize = 6;
@@ -16,7 +16,7 @@ const NO_VLAN: u16 = u16::MAX;
 ///
 /// The endpoints stand in an order that does not depend on the packet's direction: the lower address and port first; of
 /// an ICMP query, the requester first, because a request the other way is another query. Words 0 and 1 are the first
-/// address, 2 and 3 the second (IPv4 as IPv4-mapped), 4 the ports (or twice the identifier) and VLANs, 5 the protocol,
+/// address, 2 and 3 the second (IPv4 as IPv4-mapped), 4 the ports (or the identifier and the type of a query) and VLANs, 5 the protocol,
 /// the family, and the port behind which the first endpoint lives: the same tuple from the wrong side is another flow.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct FlowKey(pub(super) [u64; KEY_WORDS]);
@@ -36,9 +36,14 @@ impl FlowKey {
     #[must_use]
     pub fn of(packet: &Packet, in_port: Port) -> Option<(Self, End)> {
         let ([src_port, dst_port], sender) = match packet.signal {
-            Signal::Message => return None,
-            Signal::EchoRequest(identifier) => ([identifier; 2], Some(End::First)),
-            Signal::EchoReply(identifier) => ([identifier; 2], Some(End::Second)),
+            Signal::Message | Signal::Error(_) => return None,
+            // A query stands where ports would.
+            Signal::Request(Query { kind, identifier }) => {
+                ([identifier, kind.into()], Some(End::First))
+            }
+            Signal::Reply(Query { kind, identifier }) => {
+                ([kind.into(), identifier], Some(End::Second))
+            }
             Signal::Datagram | Signal::Tcp(_) => (ports(packet.key.transport), None),
         };
         let src = (octets(packet.key.src), src_port);
@@ -85,16 +90,29 @@ mod tests {
     use classifier::packet::PacketKey;
 
     use super::*;
-    use crate::parse::TcpFlags;
+    use crate::parse::{Segment, TcpFlags};
 
-    const ACK: Signal = Signal::Tcp(TcpFlags(16));
+    const ACK: Signal = Signal::Tcp(Segment {
+        flags: TcpFlags(16),
+        seq: 1,
+        ack: 1,
+        window: 1,
+        data_bytes: 0,
+        scale: None,
+    });
+
+    fn echo(identifier: u16) -> Query {
+        Query { kind: 8, identifier }
+    }
 
     fn packet(src: (&str, u16), dst: (&str, u16), signal: Signal) -> Packet {
         let transport = match signal {
             Signal::Tcp(_) => Transport::Ports { src: src.1, dst: dst.1 },
             Signal::Datagram => Transport::Opaque,
-            Signal::EchoRequest(_) => Transport::Icmp { kind: 8, code: 0 },
-            Signal::EchoReply(_) | Signal::Message => Transport::Icmp { kind: 0, code: 0 },
+            Signal::Request(_) => Transport::Icmp { kind: 8, code: 0 },
+            Signal::Reply(_) | Signal::Error(_) | Signal::Message => {
+                Transport::Icmp { kind: 0, code: 0 }
+            }
         };
         let (src, dst) = (src.0.parse().unwrap(), dst.0.parse().unwrap());
         let key = PacketKey { src, dst, protocol: 6, transport };
@@ -152,11 +170,11 @@ mod tests {
     #[test]
     fn queries_of_two_requesters_are_two_flows() {
         let (x, y) = (("198.18.0.1", 0), ("198.18.0.2", 0));
-        let query = key(x, y, Signal::EchoRequest(5), Port::A);
-        assert_eq!(query, key(y, x, Signal::EchoReply(5), Port::B));
-        assert_ne!(query, key(y, x, Signal::EchoRequest(5), Port::B));
-        assert_ne!(query, key(x, y, Signal::EchoReply(5), Port::A));
-        assert_ne!(query, key(y, x, Signal::EchoReply(6), Port::B));
+        let query = key(x, y, Signal::Request(echo(5)), Port::A);
+        assert_eq!(query, key(y, x, Signal::Reply(echo(5)), Port::B));
+        assert_ne!(query, key(y, x, Signal::Request(echo(5)), Port::B));
+        assert_ne!(query, key(x, y, Signal::Reply(echo(5)), Port::A));
+        assert_ne!(query, key(y, x, Signal::Reply(echo(6)), Port::B));
         assert!(FlowKey::of(&packet(x, y, Signal::Message), Port::A).is_none());
     }
 }

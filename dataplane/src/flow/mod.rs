@@ -6,10 +6,12 @@
 
 mod hash;
 mod key;
+mod limits;
 mod slot;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod tracker;
 
 use std::array;
@@ -20,8 +22,10 @@ use crossbeam_utils::CachePadded;
 
 use self::hash::Secret;
 pub use self::key::{End, FlowKey};
+pub use self::limits::{Limit, Limits};
 use self::slot::{Claim, Slot, Tenant};
 pub use self::sweep::Sweep;
+pub use self::timers::{TIMER_SECONDS_MAX, Timer, Timers};
 pub use self::tracker::{Start, State, Step, Way, start, step};
 use crate::moment::Moment;
 

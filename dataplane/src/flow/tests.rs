@@ -261,7 +261,15 @@ fn directions_of_a_flow_on_two_workers_advance_one_state() {
     for round in 0..2_000 {
         let opened = Admission { state: State::Established, ..OPENED };
         table.admit(&key(round), opened, at(0)).unwrap();
-        let fin = crate::parse::Signal::Tcp(crate::parse::TcpFlags(1));
+        let flags = crate::parse::TcpFlags(1);
+        let fin = crate::parse::Signal::Tcp(crate::parse::Segment {
+            flags,
+            seq: 1,
+            ack: 1,
+            window: 1,
+            data_bytes: 0,
+            scale: None,
+        });
         let close = |way| {
             let flow = table.find(&key(round), at(0)).unwrap();
             flow.touch(at(0), |state| match step(state, way, fin) {

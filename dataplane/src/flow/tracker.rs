@@ -102,10 +102,10 @@ pub enum Start {
 #[must_use]
 pub fn start(signal: Signal, protocol: u8) -> Start {
     match signal {
-        Signal::Tcp(flags) if flags.opens() => Start::Flow(State::Opening),
+        Signal::Tcp(segment) if segment.flags.opens() => Start::Flow(State::Opening),
         Signal::Tcp(_) => Start::Refuse,
-        Signal::EchoRequest(_) => Start::Flow(State::Query),
-        Signal::EchoReply(_) | Signal::Message => Start::Nothing,
+        Signal::Request(_) => Start::Flow(State::Query),
+        Signal::Reply(_) | Signal::Error(_) | Signal::Message => Start::Nothing,
         Signal::Datagram if protocol == protocol::UDP => Start::Flow(State::Udp),
         Signal::Datagram => Start::Flow(State::Other),
     }
@@ -126,10 +126,12 @@ pub enum Step {
 #[must_use]
 pub fn step(state: State, way: Way, signal: Signal) -> Step {
     match signal {
-        Signal::Tcp(flags) => tcp(state, way, flags),
-        Signal::EchoRequest(_) | Signal::EchoReply(_) | Signal::Message | Signal::Datagram => {
-            Step::Stay(state)
-        }
+        Signal::Tcp(segment) => tcp(state, way, segment.flags),
+        Signal::Request(_)
+        | Signal::Reply(_)
+        | Signal::Error(_)
+        | Signal::Message
+        | Signal::Datagram => Step::Stay(state),
     }
 }
 
@@ -168,7 +170,14 @@ fn close(state: State, way: Way) -> State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::{Query, Segment};
 
+    fn tcp(flags: u8) -> Signal {
+        let flags = TcpFlags(flags);
+        Signal::Tcp(Segment { flags, seq: 1, ack: 1, window: 1, data_bytes: 0, scale: None })
+    }
+
+    const QUERY: Query = Query { kind: 8, identifier: 1 };
     const FIN: u8 = 1;
     const SYN: u8 = 2;
     const RST: u8 = 4;
@@ -176,7 +185,7 @@ mod tests {
 
     fn after(packets: &[(Way, u8)]) -> State {
         packets.iter().fold(State::Opening, |state, (way, flags)| {
-            match step(state, *way, Signal::Tcp(TcpFlags(*flags))) {
+            match step(state, *way, tcp(*flags)) {
                 Step::Stay(state) => state,
                 Step::Judge | Step::Replace => panic!("it goes on after {flags:#04x}"),
             }
@@ -217,7 +226,7 @@ mod tests {
     fn reset_closes_whatever_the_state() {
         for state in State::ALL.into_iter().take(6) {
             for way in [Way::Original, Way::Reply] {
-                let reset = step(state, way, Signal::Tcp(TcpFlags(RST | ACK)));
+                let reset = step(state, way, tcp(RST | ACK));
                 assert_eq!(reset, Step::Stay(State::Closing));
             }
         }
@@ -225,7 +234,7 @@ mod tests {
 
     #[test]
     fn syn_on_a_complete_connection_is_for_policy_to_judge() {
-        let syn = Signal::Tcp(TcpFlags(SYN));
+        let syn = tcp(SYN);
         for way in [Way::Original, Way::Reply] {
             assert_eq!(step(State::Established, way, syn), Step::Judge);
             assert_eq!(step(State::HalfClosedByOriginal, way, syn), Step::Judge);
@@ -239,16 +248,14 @@ mod tests {
         for flags in 0..=u8::MAX {
             let pure = flags & (SYN | ACK | RST | FIN) == SYN;
             let expected = if pure { Start::Flow(State::Opening) } else { Start::Refuse };
-            assert_eq!(start(Signal::Tcp(TcpFlags(flags)), protocol::TCP), expected);
+            assert_eq!(start(tcp(flags), protocol::TCP), expected);
         }
     }
 
     #[test]
     fn handshake_without_an_answer_never_gets_the_long_timeout() {
         for flags in 0..=u8::MAX {
-            if let Step::Stay(state) =
-                step(State::Opening, Way::Original, Signal::Tcp(TcpFlags(flags)))
-            {
+            if let Step::Stay(state) = step(State::Opening, Way::Original, tcp(flags)) {
                 assert_eq!(state.idle_timeout_ms(), TCP_TRANSITORY_MS, "{flags:#04x}");
             }
         }
@@ -259,8 +266,8 @@ mod tests {
         let udp = start(Signal::Datagram, protocol::UDP);
         assert_eq!(udp, Start::Flow(State::Udp));
         assert_eq!(start(Signal::Datagram, protocol::SCTP), Start::Flow(State::Other));
-        assert_eq!(start(Signal::EchoRequest(1), protocol::ICMP), Start::Flow(State::Query));
-        assert_eq!(start(Signal::EchoReply(1), protocol::ICMP), Start::Nothing);
+        assert_eq!(start(Signal::Request(QUERY), protocol::ICMP), Start::Flow(State::Query));
+        assert_eq!(start(Signal::Reply(QUERY), protocol::ICMP), Start::Nothing);
         assert_eq!(start(Signal::Message, protocol::ICMPV6), Start::Nothing);
     }
 }

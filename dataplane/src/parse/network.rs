@@ -32,7 +32,7 @@ pub(super) fn ipv4(bytes: &[u8], vlans: Vlans) -> Result<Parsed, DropReason> {
     let packet = bytes.get(..usize::from(header.total_len())).ok_or(DropReason::Malformed)?;
     let payload = packet.get(header.slice().len()..).ok_or(DropReason::Malformed)?;
     if header.is_fragmenting_payload() {
-        return Err(DropReason::Fragment);
+        return Err(DropReason::FragmentLimit);
     }
     check_options(header.options())?;
     transport::read(&Datagram {
@@ -92,7 +92,7 @@ fn walk_extensions(first: u8, payload: &[u8]) -> Result<(u8, &[u8]), DropReason>
             ROUTING => routing(rest)?,
             DESTINATION_OPTIONS => generic_extension(rest)?,
             AUTHENTICATION => authentication(rest)?,
-            FRAGMENT => return Err(DropReason::Fragment),
+            FRAGMENT => return Err(DropReason::FragmentLimit),
             // RFC 8200 section 4.3: only directly behind the IPv6 header.
             HOP_BY_HOP => return Err(DropReason::Malformed),
             protocol => return Ok((protocol, rest)),

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use classifier::packet::{PacketKey, Transport, protocol};
-use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
+use etherparse::{TcpHeaderSlice, TcpOptionElement, UdpHeaderSlice};
 
 use super::network::is_icmp_of_family;
-use super::{Packet, Parsed, Signal, TcpFlags, Vlans};
+use super::{Packet, Parsed, Query, Segment, Signal, TcpFlags, Vlans};
 use crate::disposition::DropReason;
 
 /// Common header of SCTP (RFC 9260 section 3.1).
@@ -54,7 +54,24 @@ fn tcp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
     let header = TcpHeaderSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
     let ports = Transport::Ports { src: header.source_port(), dst: header.destination_port() };
     let flags = header.slice().get(13).copied().ok_or(DropReason::Malformed)?;
-    Ok((ports, Signal::Tcp(TcpFlags(flags))))
+    let data_bytes = payload.len() - header.slice().len();
+    let segment = Segment {
+        flags: TcpFlags(flags),
+        seq: header.sequence_number(),
+        ack: header.acknowledgment_number(),
+        window: header.window_size(),
+        data_bytes: u16::try_from(data_bytes).map_err(|_| DropReason::Malformed)?,
+        scale: TcpFlags(flags).syn().then(|| window_scale(&header)).flatten(),
+    };
+    Ok((ports, Signal::Tcp(segment)))
+}
+
+/// RFC 7323 section 2.3: a shift above 14 counts as 14.
+fn window_scale(header: &TcpHeaderSlice<'_>) -> Option<u8> {
+    header.options_iterator().find_map(|option| match option {
+        Ok(TcpOptionElement::WindowScale(shift)) => Some(shift.min(14)),
+        _ => None,
+    })
 }
 
 fn udp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
@@ -92,9 +109,10 @@ impl Icmp {
     /// Echo has code 0 and nothing else (RFC 792, RFC 4443 section 4): another code is no query that gets a reply.
     fn signal(&self, address: IpAddr) -> Signal {
         let (request, reply) = if address.is_ipv4() { (8, 0) } else { (128, 129) };
+        let query = Query { kind: request, identifier: self.identifier };
         match (self.kind, self.code) {
-            (kind, 0) if kind == request => Signal::EchoRequest(self.identifier),
-            (kind, 0) if kind == reply => Signal::EchoReply(self.identifier),
+            (kind, 0) if kind == request => Signal::Request(query),
+            (kind, 0) if kind == reply => Signal::Reply(query),
             _ => Signal::Message,
         }
     }

@@ -88,7 +88,7 @@ impl Ahead {
                     keys.push(key);
                     (keys.len() - 1, sender)
                 }),
-                Ok(Parsed::Arp | Parsed::NeighbourDiscovery | Parsed::NonIp) | Err(_) => None,
+                _ => None,
             };
             seen.push(Seen { parsed, flow, question: None });
         }

@@ -12,7 +12,7 @@ use crate::disposition::{Disposition, DropReason};
 use crate::flow::{Admission, Admitted, End, Flow, FlowKey, FlowTable};
 use crate::flow::{Start, State, Step, Way, start, step};
 use crate::moment::Moment;
-use crate::parse::{Packet, Signal};
+use crate::parse::{Packet, Query, Signal};
 use crate::policy::Published;
 
 /// A packet and all that its fate depends on.
@@ -203,9 +203,7 @@ impl<'a> Case<'a> {
 pub(super) fn opening_of_reply(reply: &Packet) -> PacketKey {
     let PacketKey { src, dst, protocol, transport } = reply.key;
     let transport = match (reply.signal, transport) {
-        (Signal::EchoReply(_), _) => {
-            Transport::Icmp { kind: if src.is_ipv4() { 8 } else { 128 }, code: 0 }
-        }
+        (Signal::Reply(Query { kind, .. }), _) => Transport::Icmp { kind, code: 0 },
         (_, Transport::Ports { src, dst }) => Transport::Ports { src: dst, dst: src },
         (_, Transport::Icmp { .. } | Transport::Opaque) => transport,
     };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use classifier::packet::{PacketKey, Transport};
 use dataplane::disposition::DropReason;
-use dataplane::parse::{Packet, Parsed, Signal, TcpFlags, parse};
+use dataplane::parse::{Packet, Parsed, Query, Segment, Signal, TcpFlags, parse};
 
 use crate::second_parser;
 use crate::support::frames::{
@@ -15,20 +15,27 @@ const V4: [&str; 2] = ["198.18.0.1", "198.18.70.9"];
 const V6: [&str; 2] = ["2001:2::1", "2001:2:0:70::9"];
 const SEED: u64 = 0x5eed_0002;
 
+/// As the frames of these tests are built.
+fn tcp(flags: u8) -> Signal {
+    let flags = TcpFlags(flags);
+    Signal::Tcp(Segment { flags, seq: 1, ack: 0, window: 4096, data_bytes: 24, scale: None })
+}
+
 /// Valid frames of every kind that policy judges, with what should be read.
 fn judged() -> Vec<(Vec<u8>, Packet)> {
     let mut out = Vec::new();
     for [src, dst] in [V4, V6] {
         let icmp = if src == V4[0] { 1 } else { 58 };
         let (ping, pong) = if src == V4[0] { (8, 0) } else { (128, 129) };
+        let asks = |identifier| Query { kind: ping, identifier };
         let rows = [
-            (Layer::Tcp(40000, 22, SYN), 6, ports(40000, 22), Signal::Tcp(TcpFlags(SYN))),
-            (Layer::Tcp(1, 65535, FIN | ACK), 6, ports(1, 65535), Signal::Tcp(TcpFlags(17))),
-            (Layer::Tcp(9, 8, RST), 6, ports(9, 8), Signal::Tcp(TcpFlags(RST))),
+            (Layer::Tcp(40000, 22, SYN), 6, ports(40000, 22), tcp(SYN)),
+            (Layer::Tcp(1, 65535, FIN | ACK), 6, ports(1, 65535), tcp(17)),
+            (Layer::Tcp(9, 8, RST), 6, ports(9, 8), tcp(RST)),
             (Layer::Udp(5353, 53), 17, ports(5353, 53), Signal::Datagram),
             (Layer::Sctp(2905, 2906), 132, ports(2905, 2906), Signal::Datagram),
-            (Layer::Ping(77), icmp, message(ping, 0), Signal::EchoRequest(77)),
-            (Layer::Pong(78), icmp, message(pong, 0), Signal::EchoReply(78)),
+            (Layer::Ping(77), icmp, message(ping, 0), Signal::Request(asks(77))),
+            (Layer::Pong(78), icmp, message(pong, 0), Signal::Reply(asks(78))),
             (Layer::Icmp(3, 1), icmp, message(3, 1), Signal::Message),
             (Layer::Icmp(ping, 1), icmp, message(ping, 1), Signal::Message),
             (Layer::Raw(136), 136, Transport::Opaque, Signal::Datagram),
@@ -120,15 +127,15 @@ fn fragments_are_refused_first_middle_last_and_atomic() {
     for bits in [0x2000_u16, 0x2001, 0x0001, 0x1FFF] {
         let mut bytes = frame(V4[0], V4[1], Layer::Udp(1, 53));
         bytes[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&bits.to_be_bytes());
-        assert_eq!(parse(&bytes), Err(DropReason::Fragment));
+        assert_eq!(parse(&bytes), Err(DropReason::FragmentLimit));
         let [high, low] = (bits << 3 | u16::from(bits & 0x2000 != 0)).to_be_bytes();
         let bytes = frame(V6[0], V6[1], Layer::Udp(1, 53));
         let bytes = extend(&bytes, 44, vec![0, 0, high, low, 0, 0, 0, 9]);
-        assert_eq!(parse(&bytes), Err(DropReason::Fragment));
+        assert_eq!(parse(&bytes), Err(DropReason::FragmentLimit));
     }
     let atomic = extend(&frame(V6[0], V6[1], Layer::Udp(1, 53)), 44, vec![0; 8]);
-    assert_eq!(parse(&atomic), Err(DropReason::Fragment));
-    assert_eq!(parse(&extend(&atomic, 60, vec![0; 8])), Err(DropReason::Fragment));
+    assert_eq!(parse(&atomic), Err(DropReason::FragmentLimit));
+    assert_eq!(parse(&extend(&atomic, 60, vec![0; 8])), Err(DropReason::FragmentLimit));
     let mut only_df = frame(V4[0], V4[1], Layer::Udp(1, 53));
     only_df[ETHERNET + 6] = 0x40;
     assert!(parse(&only_df).is_ok());

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use classifier::packet::{PacketKey, Transport};
 use dataplane::disposition::DropReason;
-use dataplane::parse::{Packet, Parsed, Signal, TcpFlags};
+use dataplane::parse::{Packet, Parsed, Query, Segment, Signal, TcpFlags};
 
 /// What `parse` should say of `frame`.
 pub(crate) fn read(frame: &[u8]) -> Result<Parsed, DropReason> {
@@ -62,7 +62,7 @@ fn ipv4(body: &[u8], vlans: [Option<u16>; 2]) -> Result<Parsed, DropReason> {
         return Err(DropReason::Malformed);
     }
     if word(body, 6) & 0x3FFF != 0 {
-        return Err(DropReason::Fragment);
+        return Err(DropReason::FragmentLimit);
     }
     let mut at = 20;
     while at < header && body[at] != 0 {
@@ -96,7 +96,7 @@ fn ipv6(body: &[u8], vlans: [Option<u16>; 2]) -> Result<Parsed, DropReason> {
     let mut walked = 0;
     while [0, 43, 44, 51, 60].contains(&next) {
         if next == 44 && walked <= 8 {
-            return Err(DropReason::Fragment);
+            return Err(DropReason::FragmentLimit);
         }
         let size = match (next, rest.len() >= 8) {
             (0, _) if walked > 0 => return Err(DropReason::Malformed),
@@ -138,7 +138,7 @@ fn upper(
             if offset < 20 || offset > data.len() {
                 return Err(DropReason::Malformed);
             }
-            signal = Signal::Tcp(TcpFlags(data[13]));
+            signal = Signal::Tcp(segment(data, offset));
         }
         (17, _) => {
             short(8)?;
@@ -166,9 +166,11 @@ fn upper(
                 return Ok(Parsed::NeighbourDiscovery);
             }
             transport = Transport::Icmp { kind, code };
+            let identifier = word(data, 4);
             signal = match (protocol, kind, code) {
-                (1, 8, 0) | (58, 128, 0) => Signal::EchoRequest(word(data, 4)),
-                (1, 0, 0) | (58, 129, 0) => Signal::EchoReply(word(data, 4)),
+                (1, 8, 0) | (58, 128, 0) => Signal::Request(Query { kind, identifier }),
+                (1, 0, 0) => Signal::Reply(Query { kind: 8, identifier }),
+                (58, 129, 0) => Signal::Reply(Query { kind: 128, identifier }),
                 _ => Signal::Message,
             };
         }
@@ -179,6 +181,32 @@ fn upper(
     }
     let key = PacketKey { src, dst, protocol, transport };
     Ok(Parsed::Ip(Packet { key, vlans, signal }))
+}
+
+fn segment(data: &[u8], header: usize) -> Segment {
+    let flags = TcpFlags(data[13]);
+    Segment {
+        flags,
+        seq: u32::from_be_bytes(data[4..8].try_into().unwrap()),
+        ack: u32::from_be_bytes(data[8..12].try_into().unwrap()),
+        window: word(data, 14),
+        data_bytes: u16::try_from(data.len() - header).unwrap(),
+        scale: if flags.syn() { window_scale(&data[20..header]) } else { None },
+    }
+}
+
+fn window_scale(options: &[u8]) -> Option<u8> {
+    let mut at = 0;
+    while at < options.len() {
+        match (options[at], options.get(at + 1), options.get(at + 2)) {
+            (0, ..) => return None,
+            (1, ..) => at += 1,
+            (3, Some(3), Some(shift)) => return Some(14.min(*shift)),
+            (_, Some(length @ 2..), _) => at += usize::from(*length),
+            _ => return None,
+        }
+    }
+    None
 }
 
 fn word(bytes: &[u8], at: usize) -> u16 {

@@ -14,7 +14,7 @@ use classifier::resource::{Action, Object, ObjectKind, Peer, Policy, PolicySet, 
 use classifier::selector::Selector;
 use dataplane::device::Port;
 use dataplane::disposition::{Disposition, DropReason};
-use dataplane::parse::{Packet, Parsed, Signal, Vlans};
+use dataplane::parse::{Packet, Parsed, Query, Signal, Vlans};
 use dataplane::pipeline::PortRules;
 
 use crate::second_parser;
@@ -53,8 +53,12 @@ impl Opening {
     /// The opening that `packet` would be, if it is one or goes the same way.
     fn of(packet: &Packet, port: Port) -> Self {
         let identifier = match packet.signal {
-            Signal::EchoRequest(identifier) => identifier,
-            Signal::EchoReply(_) | Signal::Message | Signal::Datagram | Signal::Tcp(_) => 0,
+            Signal::Request(query) => query.identifier,
+            Signal::Reply(_)
+            | Signal::Error(_)
+            | Signal::Message
+            | Signal::Datagram
+            | Signal::Tcp(_) => 0,
         };
         Self { packet: packet.key, identifier, vlans: packet.vlans, port }
     }
@@ -63,7 +67,7 @@ impl Opening {
     fn answered_by(packet: &Packet, port: Port) -> Self {
         let PacketKey { src, dst, protocol, transport } = packet.key;
         let (transport, identifier) = match (packet.signal, transport) {
-            (Signal::EchoReply(identifier), _) => {
+            (Signal::Reply(Query { identifier, .. }), _) => {
                 let kind = if src.is_ipv4() { 8 } else { 128 };
                 (Transport::Icmp { kind, code: 0 }, identifier)
             }
@@ -118,6 +122,7 @@ impl Model {
                 assert_eq!(fate, Disposition::Forward, "{}", context());
                 return self.note("below policy");
             }
+            Ok(Parsed::Fragment(_)) => panic!("the second parser puts nothing together"),
             Ok(Parsed::NonIp) => {
                 let passes = self.sides[port.index()].pass_non_ip;
                 assert_eq!(fate == Disposition::Forward, passes, "{}", context());
@@ -166,9 +171,9 @@ impl Model {
         now: Duration,
     ) {
         let opens = match packet.signal {
-            Signal::Tcp(flags) => flags.opens(),
-            Signal::EchoRequest(_) | Signal::Datagram => true,
-            Signal::EchoReply(_) | Signal::Message => false,
+            Signal::Tcp(segment) => segment.flags.opens(),
+            Signal::Request(_) | Signal::Datagram => true,
+            Signal::Reply(_) | Signal::Error(_) | Signal::Message => false,
         };
         if by_itself && (opens || self.open.contains_key(&same)) {
             self.open.insert(same, now);

@@ -1,0 +1,127 @@
+//! Settings of checks, timers and limits: each by its name, all with defaults.
+
+use clap::ValueEnum;
+
+use crate::checks::{Checks, Checksums, Profile};
+use crate::disposition::{DropReason, Reasons};
+use crate::flow::{Limit, Limits, TIMER_SECONDS_MAX, Timer, Timers};
+
+/// How strictly flows and packets are checked.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Strictness {
+    /// How long flows may be silent.
+    pub timers: Timers,
+    /// How much of the flow table anyone may have.
+    pub limits: Limits,
+    /// What is checked of packets.
+    pub checks: Checks,
+}
+
+/// The flags for it.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct StrictnessFlags {
+    /// How long a flow may be silent, for each kind of flow
+    #[arg(long = "timer", value_name = "NAME=SECONDS", value_parser = parse_timer)]
+    timers: Vec<(Timer, u32)>,
+
+    /// How much of the flow table anyone may have; 0 is no limit
+    #[arg(long = "limit", value_name = "NAME=N", value_parser = parse_limit)]
+    limits: Vec<(Limit, u32)>,
+
+    /// A check whose failures are counted only, by the name of its reason
+    #[arg(long = "count-only", value_name = "REASON", value_parser = parse_check)]
+    counted_only: Vec<DropReason>,
+
+    /// How strict checks are where standards leave it open
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = ProfileFlag::Default)]
+    profile: ProfileFlag,
+
+    /// What is done about checksums of TCP, UDP and ICMP
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = ChecksumsFlag::Complete)]
+    checksums: ChecksumsFlag,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum ProfileFlag {
+    /// As tolerant as real networks need
+    Default,
+    /// As the Common Criteria module for firewalls asks
+    CcStrict,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum ChecksumsFlag {
+    /// Wrong ones are dropped, those left to hardware are completed
+    Complete,
+    /// Wrong ones are dropped
+    Verify,
+    /// They are not looked at
+    Ignore,
+}
+
+impl From<StrictnessFlags> for Strictness {
+    fn from(flags: StrictnessFlags) -> Self {
+        let StrictnessFlags { timers, limits, counted_only, profile, checksums } = flags;
+        let set = |timers: Timers, (timer, seconds)| timers.with(timer, seconds);
+        let limit = |limits: Limits, (limit, most)| limits.with(limit, most);
+        Self {
+            timers: timers.into_iter().fold(Timers::default(), set),
+            limits: limits.into_iter().fold(Limits::default(), limit),
+            checks: Checks {
+                profile: match profile {
+                    ProfileFlag::Default => Profile::Default,
+                    ProfileFlag::CcStrict => Profile::CcStrict,
+                },
+                checksums: match checksums {
+                    ChecksumsFlag::Complete => Checksums::Complete,
+                    ChecksumsFlag::Verify => Checksums::Verify,
+                    ChecksumsFlag::Ignore => Checksums::Ignore,
+                },
+                counted_only: counted_only.into_iter().fold(Reasons::default(), Reasons::with),
+            },
+        }
+    }
+}
+
+fn parse_timer(text: &str) -> Result<(Timer, u32), String> {
+    let names = Timer::ALL.map(Timer::name).join(", ");
+    let expected = format!("expected `NAME=SECONDS` with one of {names}");
+    let (name, seconds) = text.split_once('=').ok_or(&expected)?;
+    let timer = Timer::ALL.into_iter().find(|timer| timer.name() == name).ok_or(expected)?;
+    let range = format!("expected 1 to {TIMER_SECONDS_MAX} seconds");
+    let seconds = seconds.parse().map_err(|_| &range)?;
+    if (1..=TIMER_SECONDS_MAX).contains(&seconds) { Ok((timer, seconds)) } else { Err(range) }
+}
+
+fn parse_limit(text: &str) -> Result<(Limit, u32), String> {
+    let names = Limit::ALL.map(Limit::name).join(", ");
+    let expected = format!("expected `NAME=N` with one of {names}");
+    let (name, most) = text.split_once('=').ok_or(&expected)?;
+    let limit = Limit::ALL.into_iter().find(|limit| limit.name() == name).ok_or(&expected)?;
+    Ok((limit, most.parse().map_err(|_| expected)?))
+}
+
+fn parse_check(text: &str) -> Result<DropReason, String> {
+    let can = |reason: &DropReason| reason.can_be_counted_only();
+    let names = || DropReason::ALL.into_iter().filter(can);
+    names().find(|reason| reason.name() == text).ok_or_else(|| {
+        let names: Vec<_> = names().map(DropReason::name).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_limits_and_checks_are_named() {
+        assert_eq!(parse_timer("udp=30"), Ok((Timer::Udp, 30)));
+        assert!(parse_timer("udp=0").unwrap_err().starts_with("expected 1 to "));
+        assert!(parse_timer("upd=30").unwrap_err().contains("icmp-query"));
+        assert_eq!(parse_limit("half-open=0"), Ok((Limit::HalfOpen, 0)));
+        assert!(parse_limit("half-open=x").unwrap_err().contains("flows-per-source"));
+        assert_eq!(parse_check("land"), Ok(DropReason::Land));
+        assert!(parse_check("policy-denied").is_err());
+    }
+}
