@@ -8,6 +8,14 @@ pub enum Disposition {
     Drop(DropReason),
     /// It leaves by the other port.
     Forward,
+    /// It leaves by the other port with these two bytes written over what stands at `at`: a checksum that its sender left to
+    /// hardware.
+    Complete {
+        /// Position in the frame.
+        at: u16,
+        /// What stands there when it leaves.
+        value: [u8; 2],
+    },
 }
 
 /// Why a frame was dropped: exactly one for each dropped frame.

@@ -150,7 +150,9 @@ impl Judge for Pipeline {
         for (frame, disposition) in frames.iter().zip(dispositions) {
             counters.note_received(in_port, frame.len());
             match *disposition {
-                Disposition::Forward => counters.note_forwarded(in_port, frame.len()),
+                Disposition::Forward | Disposition::Complete { .. } => {
+                    counters.note_forwarded(in_port, frame.len());
+                }
                 Disposition::Drop(reason) => {
                     counters.note_dropped(in_port, reason, frame.len());
                 }

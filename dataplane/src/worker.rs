@@ -109,13 +109,17 @@ fn dispose<D: Device, J: Judge>(
     disposition: Disposition,
 ) {
     match disposition {
-        Disposition::Forward => {
-            if let Err(frame) = device.transmit(in_port.other(), frame) {
-                judge.account_unsent(in_port, frame.length);
-                device.release(frame);
-            }
+        Disposition::Forward => {}
+        Disposition::Complete { at, value } => {
+            // Who judged the frame knows its length; if it were shorter, it would leave as it came.
+            let written = device.write(&frame, at.into(), &value);
+            debug_assert!(written, "a checksum lies behind the end of its frame");
         }
-        Disposition::Drop(_) => device.release(frame),
+        Disposition::Drop(_) => return device.release(frame),
+    }
+    if let Err(frame) = device.transmit(in_port.other(), frame) {
+        judge.account_unsent(in_port, frame.length);
+        device.release(frame);
     }
 }
 
@@ -210,6 +214,31 @@ mod tests {
         assert_eq!(worker.device_mut().outstanding(), 0);
         assert_eq!(worker.judge().judged, [10, 10]);
         assert_eq!(worker.judge().batches, [Duration::from_secs(3)]);
+    }
+
+    /// Completes every frame with its own first byte, twice, at the position that is its second byte.
+    #[derive(Debug)]
+    struct Completing;
+
+    impl Judge for Completing {
+        fn begin_batch(&mut self, _now: Duration) {}
+
+        fn judge(&mut self, _in_port: Port, frame: &[u8]) -> Disposition {
+            Disposition::Complete { at: frame[1].into(), value: [frame[0]; 2] }
+        }
+
+        fn account_unsent(&mut self, _in_port: Port, _length: u32) {}
+    }
+
+    #[test]
+    fn completed_frame_leaves_with_two_bytes_written() {
+        let mut worker = Worker::new(MemoryDevice::new(512, 64, 64), Completing);
+        assert!(worker.device_mut().arrive(Port::A, &[9, 2, 0, 0, 0]));
+        assert!(worker.device_mut().arrive(Port::A, &[8, 3, 0, 0, 0]));
+        worker.round(Duration::ZERO);
+        let mut seen = Vec::new();
+        worker.device_mut().drain(Port::B, |bytes| seen.push(bytes.to_vec()));
+        assert_eq!(seen, [[9, 2, 9, 9, 0], [8, 3, 0, 8, 8]]);
     }
 
     #[test]

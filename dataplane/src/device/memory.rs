@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{BATCH_FRAMES, Device, Frame, Port};
+use super::{BATCH_FRAMES, Device, Frame, Port, write};
 
 /// Two ports over one pool of preallocated frames. After `new` nothing allocates.
 ///
@@ -56,15 +56,7 @@ impl MemoryDevice {
     /// Lets a frame arrive at `port`. Returns false, as a card drops, when the pool is empty or the frame is too long.
     #[must_use]
     pub fn arrive(&mut self, port: Port, bytes: &[u8]) -> bool {
-        if bytes.len() > self.frame_bytes {
-            return false;
-        }
-        let Some(slot) = self.free.pop() else { return false };
-        let slot = Slot { length: bytes.len(), ..slot };
-        if let Some(room) = self.storage_mut(slot) {
-            room.copy_from_slice(bytes);
-        }
-        self.move_frame(slot.number, Place::Free, Place::Arrived);
+        let Some(slot) = self.take_in(bytes, Place::Arrived) else { return false };
         queue(&mut self.arrived, port).push_back(slot);
         true
     }
@@ -92,6 +84,23 @@ impl MemoryDevice {
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.places.iter().filter(|place| **place == Place::WithWorker).count()
+    }
+
+    /// Copies the bytes into a free frame, which is in this place from then on.
+    fn take_in(&mut self, bytes: &[u8], place: Place) -> Option<Slot> {
+        if bytes.len() > self.frame_bytes {
+            return None;
+        }
+        let slot = Slot { length: bytes.len(), ..self.free.pop()? };
+        self.storage_mut(slot)?.copy_from_slice(bytes);
+        self.move_frame(slot.number, Place::Free, place);
+        Some(slot)
+    }
+
+    fn is_full(&self, port: Port) -> bool {
+        let [a, b] = &self.sent;
+        let sent = if port == Port::A { a } else { b };
+        sent.len() >= self.transmit_capacity
     }
 
     fn storage(&self, slot: Slot) -> &[u8] {
@@ -129,15 +138,28 @@ impl Device for MemoryDevice {
         self.storage(slot_of(frame))
     }
 
+    fn write(&mut self, frame: &Frame, at: usize, bytes: &[u8]) -> bool {
+        let place = self.storage_mut(slot_of(frame));
+        write(place.unwrap_or_default(), at, bytes)
+    }
+
     fn transmit(&mut self, port: Port, frame: Frame) -> Result<(), Frame> {
-        let full = queue(&mut self.sent, port).len() >= self.transmit_capacity;
-        if full {
+        if self.is_full(port) {
             return Err(frame);
         }
         let slot = slot_of(&frame);
         self.move_frame(slot.number, Place::WithWorker, Place::Sent);
         queue(&mut self.sent, port).push_back(slot);
         Ok(())
+    }
+
+    fn transmit_copy(&mut self, port: Port, bytes: &[u8]) -> bool {
+        if self.is_full(port) {
+            return false;
+        }
+        let Some(slot) = self.take_in(bytes, Place::Sent) else { return false };
+        queue(&mut self.sent, port).push_back(slot);
+        true
     }
 
     fn release(&mut self, frame: Frame) {
@@ -229,6 +251,35 @@ mod tests {
         let copy = Frame { ..frame };
         device.release(frame);
         device.release(copy);
+    }
+
+    #[test]
+    fn changed_bytes_are_those_that_leave() {
+        let mut device = MemoryDevice::new(2, 64, 1);
+        let mut batch = Vec::with_capacity(BATCH_FRAMES);
+        assert!(device.arrive(Port::A, b"frame"));
+        device.receive(Port::A, &mut batch);
+        let frame = batch.pop().unwrap();
+        assert!(device.write(&frame, 1, b"l"));
+        assert!(device.write(&frame, 3, b"me"));
+        assert!(!device.write(&frame, 4, b"es"), "no byte beyond the frame");
+        assert!(!device.write(&frame, usize::MAX, b"s"));
+        device.transmit(Port::B, frame).unwrap();
+        device.drain(Port::B, |bytes| assert_eq!(bytes, b"flame"));
+    }
+
+    #[test]
+    fn copy_takes_a_free_frame_and_room_in_the_ring() {
+        let mut device = MemoryDevice::new(2, 64, 1);
+        assert!(!device.transmit_copy(Port::B, &[1; 65]), "longer than a frame");
+        assert!(device.transmit_copy(Port::B, b"first"));
+        assert!(!device.transmit_copy(Port::B, b"second"), "the ring is full");
+        assert!(device.transmit_copy(Port::A, b"third"));
+        assert!(!device.arrive(Port::A, b"fourth"), "the pool is empty");
+        assert_eq!(device.drain(Port::B, |bytes| assert_eq!(bytes, b"first")), 1);
+        assert!(!device.transmit_copy(Port::A, b"fifth"), "the ring is full");
+        assert!(device.arrive(Port::A, b"sixth"));
+        assert!(!device.transmit_copy(Port::B, b"seventh"), "no frame is free");
     }
 
     #[test]

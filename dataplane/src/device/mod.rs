@@ -54,6 +54,16 @@ pub struct Frame {
     pub options: u32,
 }
 
+/// Writes `bytes` over what stands at `at` in `frame`. False when they do not lie within it.
+fn write(frame: &mut [u8], at: usize, bytes: &[u8]) -> bool {
+    let place = frame.get_mut(at..).and_then(|place| place.get_mut(..bytes.len()));
+    if let Some(place) = place {
+        place.copy_from_slice(bytes);
+        return true;
+    }
+    false
+}
+
 /// Where one worker's frames come from and go to: one queue of each of the two ports.
 pub trait Device {
     /// Takes up to `BATCH_FRAMES` received frames of `port` and appends them to `batch`; returns how many.
@@ -62,11 +72,20 @@ pub trait Device {
     /// The bytes of a frame that was received and not yet given back.
     fn bytes(&self, frame: &Frame) -> &[u8];
 
+    /// Writes `bytes` over what stands at `at` in such a frame. False when they do not lie within it; then it is as it was.
+    #[must_use]
+    fn write(&mut self, frame: &Frame, at: usize, bytes: &[u8]) -> bool;
+
     /// Hands the frame to the transmit ring of `port`, bytes uncopied. A frame that finds no room comes back.
     ///
     /// # Errors
     /// The frame itself, when the ring is full.
     fn transmit(&mut self, port: Port, frame: Frame) -> Result<(), Frame>;
+
+    /// Sends these bytes from the transmit ring of `port` in a free frame of the device. False when the ring is full, no
+    /// frame is free, or the bytes are more than one holds.
+    #[must_use]
+    fn transmit_copy(&mut self, port: Port, bytes: &[u8]) -> bool;
 
     /// Gives the memory of a dropped frame back.
     fn release(&mut self, frame: Frame);

@@ -122,6 +122,48 @@ fn nothing_comes_out_when_everything_is_dropped() {
 }
 
 #[test]
+fn completed_frame_arrives_with_what_was_written() {
+    let net = Net::new(1);
+    let complete = |_: &[u8]| Disposition::Complete { at: 58, value: [0xC0, 0xDE] };
+    let gateway = Gateway::start(&net, Sizes::default(), complete);
+    for port in Port::BOTH {
+        let (sender, capture) = (net.host(port).sender(), net.host(port.other()).capture());
+        for number in 0..100 {
+            assert!(sender.send(&frame(number, 0, 60)));
+            let mut expected = frame(number, 0, 60);
+            expected[58..].copy_from_slice(&[0xC0, 0xDE]);
+            assert_eq!(capture.next(), Some(expected));
+        }
+    }
+    assert_eq!(gateway.stop().judged, [100, 100]);
+}
+
+#[test]
+fn copies_leave_though_the_kernel_was_offered_every_frame_it_takes() {
+    let net = Net::new(1);
+    let ports = net.ports();
+    let few = Sizes { frames: 256, ring: 256 };
+    let mut opened = net.in_gateway(|| open(&ports, few)).unwrap();
+    let device = &mut opened.devices[0];
+    let (port, length) = (Port::B, 1_400);
+    let capture = net.host(port).capture();
+    for number in 0..2_000 {
+        assert!(device.transmit_copy(port, &frame(number, 0, length)), "copy {number}");
+        device.flush();
+        assert_eq!(capture.next(), Some(frame(number, 0, length)));
+    }
+    assert!(!device.transmit_copy(port, &[0; 4_096]), "longer than a frame");
+    // Those kept back by either port, and no more: all else is the kernel's.
+    let sent =
+        (0..512).take_while(|number| device.transmit_copy(port, &frame(*number, 0, 60))).count();
+    assert_eq!(sent, 2 * 64);
+    device.flush();
+    for number in 0..2 * 64 {
+        assert_eq!(capture.next(), Some(frame(number, 0, 60)));
+    }
+}
+
+#[test]
 fn paced_load_arrives_whole_and_in_order_both_ways_at_once() {
     let net = Net::new(1);
     let gateway = Gateway::start(&net, Sizes::default(), forward);

@@ -138,7 +138,7 @@ impl Model {
         let allowed = self.allows(&packet.key, port);
         let reply = packet.signal != Signal::Message && self.is_open(&answered, now);
         match fate {
-            Disposition::Forward => {
+            Disposition::Forward | Disposition::Complete { .. } => {
                 assert!(allowed || reply, "{}", context());
                 self.note(if allowed { "allowed by itself" } else { "allowed as a reply" });
                 self.open(&packet, same, answered, allowed, now);

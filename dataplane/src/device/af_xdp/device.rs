@@ -5,6 +5,7 @@
 //! wherever it comes back it goes home. Without that quota "refill any ring that has room" lets the socket of an idle port
 //! swallow all frames, and the busy one has none to receive into.
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::slice;
 use std::time::Duration;
@@ -14,10 +15,13 @@ use xsk_rs::umem::frame::FrameDesc;
 use xsk_rs::{CompQueue, FillQueue, RxQueue, TxQueue, Umem};
 
 use super::Sizes;
-use crate::device::{BATCH_FRAMES, Device, Frame, Port};
+use crate::device::{BATCH_FRAMES, Device, Frame, Port, write};
 
 /// Frames a worker can hold: a batch of each port.
 const HELD_MAX: usize = 2 * BATCH_FRAMES;
+
+/// Free frames that a socket keeps back from the kernel, to send copies in; a quarter of all if that is less.
+const SPARE_FRAMES: usize = 64;
 
 /// Longest sleep while frames wait in a transmit ring that the kernel did not empty (its queue was full, or the socket's
 /// send buffer): nothing tells when it would take them, so it is asked again.
@@ -46,6 +50,8 @@ pub(super) struct PortSocket {
     /// A second handle on the socket that `rx` and `tx` own.
     handle: OwnedFd,
     free: Vec<FrameDesc>,
+    /// How many of the free ones are kept back.
+    spare: usize,
     /// Frames the kernel has to receive into, or has received into.
     receiving: usize,
     /// Frames the kernel has to send, or has sent.
@@ -131,6 +137,13 @@ impl Device for AfXdpDevice {
         data.contents()
     }
 
+    fn write(&mut self, frame: &Frame, at: usize, bytes: &[u8]) -> bool {
+        let Some(desc) = self.held.look_mut(frame) else { return false };
+        // SAFETY: as in `bytes`; nobody else has a slice of the frame, because `self` is borrowed mutably.
+        let mut data = unsafe { self.umem.data_mut(desc) };
+        write(data.contents_mut(), at, bytes)
+    }
+
     fn transmit(&mut self, port: Port, frame: Frame) -> Result<(), Frame> {
         let Self { sockets, held, .. } = self;
         let Some(desc) = held.look(&frame) else { return Err(frame) };
@@ -144,6 +157,31 @@ impl Device for AfXdpDevice {
         socket.sending += count;
         held.let_go(&frame);
         Ok(())
+    }
+
+    fn transmit_copy(&mut self, port: Port, bytes: &[u8]) -> bool {
+        let Self { umem, homes, sockets, .. } = self;
+        // A frame that is at home there, since it is there that it comes back to.
+        let socket = of_mut(sockets, port);
+        let Some(mut desc) = socket.free.pop().or_else(|| of_mut(sockets, port.other()).free.pop())
+        else {
+            return false;
+        };
+        desc.set_options(0);
+        // SAFETY: a free frame belongs to this memory and is in no ring, so neither the kernel nor a slice of a held frame
+        // touches it.
+        let mut data = unsafe { umem.data_mut(&mut desc) };
+        let mut cursor = data.cursor();
+        cursor.set_pos(0);
+        let fits = cursor.write_all(bytes).is_ok();
+        let socket = of_mut(sockets, port);
+        // SAFETY: the frame belongs to this memory and is in no other place; it goes home below if the ring did not take it.
+        let count = if fits { unsafe { socket.tx.produce_one(&desc) } } else { 0 };
+        socket.sending += count;
+        if count == 0 {
+            of_mut(sockets, homes.of(&desc)).free.push(desc);
+        }
+        count > 0
     }
 
     fn release(&mut self, frame: Frame) {
@@ -205,6 +243,7 @@ impl PortSocket {
         let (tx, rx, fill, completion) = rings;
         // All frames may be free at once, and pushing one must not allocate.
         let free = frames.to_vec();
+        let spare = SPARE_FRAMES.min(frames.len() / 4);
         Self {
             tx,
             rx,
@@ -213,6 +252,7 @@ impl PortSocket {
             ring,
             handle,
             free,
+            spare,
             receiving: 0,
             sending: 0,
             wakeups,
@@ -250,11 +290,11 @@ impl PortSocket {
         }
     }
 
-    /// Offers free frames to the kernel to receive into.
+    /// Offers free frames to the kernel to receive into, but for those kept back.
     fn refill(&mut self) {
         // The ring takes all frames it is given or none.
         let room = self.fill.nb_free(BATCH_FRAMES.try_into().unwrap_or(u32::MAX)) as usize;
-        let start = self.free.len().saturating_sub(room);
+        let start = self.free.len().saturating_sub(room).max(self.spare);
         let Some(frames) = self.free.get(start..) else { return };
         // SAFETY: the frames belong to the packet memory of this ring, and free ones are in no other place.
         let count = unsafe { self.fill.produce(frames) };
@@ -305,6 +345,10 @@ impl Held {
 
     fn look(&self, frame: &Frame) -> Option<&FrameDesc> {
         self.frames.get(usize::try_from(frame.handle).ok()?)?.as_ref()
+    }
+
+    fn look_mut(&mut self, frame: &Frame) -> Option<&mut FrameDesc> {
+        self.frames.get_mut(usize::try_from(frame.handle).ok()?)?.as_mut()
     }
 
     fn let_go(&mut self, frame: &Frame) -> Option<FrameDesc> {
