@@ -16,6 +16,7 @@ pub mod inventory;
 mod kubernetes;
 mod lists;
 pub mod publish;
+pub mod reasons;
 pub mod reconcile;
 pub mod report;
 pub mod resolve;

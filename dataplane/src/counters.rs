@@ -81,6 +81,12 @@ impl PortCounters {
         self.dropped.get(reason.index()).copied().unwrap_or_default()
     }
 
+    /// Packets that failed this check and passed all the same.
+    #[must_use]
+    pub fn noticed_for(&self, reason: DropReason) -> u64 {
+        self.noticed.get(reason.index()).copied().unwrap_or_default()
+    }
+
     /// Frames dropped for any reason.
     #[must_use]
     pub fn dropped_in_all(&self) -> Count {

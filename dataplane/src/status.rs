@@ -27,7 +27,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Appends the lines. For each port, received = forwarded + dropped, in every answer.
+    /// Appends the lines. For each port, received = forwarded + held + dropped, in every answer.
     pub fn describe(&self, lines: &mut String) {
         let mut sum = Counters::default();
         self.workers.iter().for_each(|worker| sum.add(&worker.read()));
@@ -72,10 +72,15 @@ fn describe_port(lines: &mut String, port: Port, settings: &PortSettings, sum: &
     };
     count("received", counters.received);
     count("forwarded", counters.forwarded);
+    count("held", counters.held);
     count("dropped", counters.dropped_in_all());
     for reason in DropReason::ALL {
         let packets = counters.dropped_for(reason).packets;
         status_line(lines, &port_key(port, &format!("dropped.{}", reason.name())), &packets);
+    }
+    for reason in DropReason::ALL.into_iter().filter(|reason| reason.can_be_counted_only()) {
+        let packets = counters.noticed_for(reason);
+        status_line(lines, &port_key(port, &format!("noticed.{}", reason.name())), &packets);
     }
 }
 
@@ -138,6 +143,8 @@ mod tests {
             "port.1.dropped.packets 3",
             "port.1.dropped.no-policy 3",
             "port.1.dropped.internal 0",
+            "port.1.held.packets 0",
+            "port.1.noticed.land 0",
             "flows.now 0",
             "flows.max 1024",
             "pending.differs 0",

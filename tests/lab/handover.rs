@@ -69,14 +69,15 @@ impl Status {
         self.sum(&format!(".dropped.{reason}"))
     }
 
-    /// Frames received, and frames accounted for: forwarded or dropped for any reason, at both ports.
+    /// Frames received, and frames accounted for: forwarded, held or dropped for any reason, at both ports.
     ///
     /// # Errors
     /// The status does not tell.
     pub fn balance(&self) -> Result<(u64, u64), Failure> {
         let dropped = DropReason::ALL.into_iter().map(|reason| self.dropped(reason.name()));
         let dropped: u64 = dropped.sum::<Result<u64, Failure>>()?;
-        Ok((self.sum(".received.packets")?, self.sum(".forwarded.packets")? + dropped))
+        let kept = self.sum(".forwarded.packets")? + self.sum(".held.packets")?;
+        Ok((self.sum(".received.packets")?, kept + dropped))
     }
 
     /// The sum of the numbers whose keys end like this, of which there must be one for each port.

@@ -9,11 +9,13 @@ pub mod convert;
 pub mod dataplane;
 pub mod diff;
 mod documents;
+pub mod drops;
 mod exact;
 pub mod fmt;
 mod ports;
 pub mod reach;
 pub mod status;
+mod table;
 pub mod trace;
 pub mod version;
 

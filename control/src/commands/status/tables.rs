@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::commands::table::{Port, align, ports, table};
 use crate::publish::DataplaneStatus;
 
-/// Gap between two columns.
-const GAP: usize = 2;
 /// What is shown elsewhere on the page.
 const SHOWN_ABOVE: [&str; 5] = [
     "policy.generation",
@@ -32,45 +31,13 @@ pub(super) fn render(status: &DataplaneStatus) -> String {
     text
 }
 
-/// One port's share of the status: the keys behind `port.N.`.
-struct Port<'a> {
-    prefix: String,
-    name: &'a str,
-    values: Vec<(&'a str, &'a str)>,
-}
-
-impl Port<'_> {
-    fn owns(&self, key: &str) -> bool {
-        key.starts_with(&self.prefix)
-    }
-
-    fn value(&self, key: &str) -> String {
-        let found = self.values.iter().find(|(name, _)| *name == key);
-        found.map_or_else(|| "?".to_owned(), |(_, value)| (*value).to_owned())
-    }
-}
-
-/// The ports that the status names, in its order.
-fn ports<'a>(status: &'a DataplaneStatus) -> Vec<Port<'a>> {
-    let named = status.lines.iter().filter_map(|(key, name)| {
-        let number = key.strip_prefix("port.")?.strip_suffix(".name")?;
-        Some((format!("port.{number}."), name.as_str()))
-    });
-    let port = |(prefix, name): (String, _)| {
-        let own =
-            |(key, value): &'a (String, String)| Some((key.strip_prefix(&prefix)?, value.as_str()));
-        let values = status.lines.iter().filter_map(own).collect();
-        Port { prefix, name, values }
-    };
-    named.map(port).collect()
-}
-
 fn port_table(ports: &[Port<'_>]) -> Vec<Vec<String>> {
     let columns = [
         ("SIDE", "side"),
         ("RECEIVED", "received.packets"),
         ("BYTES", "received.bytes"),
         ("FORWARDED", "forwarded.packets"),
+        ("HELD", "held.packets"),
         ("DROPPED", "dropped.packets"),
         ("NON-IP", "non-ip"),
     ];
@@ -122,36 +89,6 @@ fn queues_of<'a>(port: &'a Port<'a>) -> impl Iterator<Item = Vec<String>> + 'a {
     })
 }
 
-/// Rows under a head; nothing when there are no rows.
-fn table(head: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> Vec<Vec<String>> {
-    let mut table = vec![head];
-    table.extend(rows);
-    if table.len() == 1 {
-        table.clear();
-    }
-    table
-}
-
-/// Writes the rows with columns as wide as they need to be.
-fn align(rows: &[Vec<String>], text: &mut String) {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let length = |cell: &String| cell.chars().count();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(length).max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
-        let mut gap = 0;
-        for (cell, width) in row.iter().zip(&widths) {
-            text.extend(std::iter::repeat_n(' ', gap));
-            text.push_str(cell);
-            gap = width - length(cell) + GAP;
-        }
-        text.push('\n');
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +104,8 @@ port.0.side outside
 port.0.non-ip drop
 port.0.received.packets 100
 port.0.received.bytes 6400
-port.0.forwarded.packets 90
+port.0.forwarded.packets 88
+port.0.held.packets 2
 port.0.dropped.packets 10
 port.0.dropped.bytes 640
 port.0.dropped.no-policy 0
@@ -178,6 +116,7 @@ port.1.non-ip pass
 port.1.received.packets 5
 port.1.received.bytes 300
 port.1.forwarded.packets 5
+port.1.held.packets 0
 port.1.dropped.packets 0
 port.1.dropped.bytes 0
 port.1.dropped.no-policy 0
@@ -192,9 +131,9 @@ port.1.queue.0.huge-pages no
 port.1.queue.0.kernel.rx-dropped 0
 ";
         let expected = "
-PORT      SIDE     RECEIVED  BYTES  FORWARDED  DROPPED  NON-IP
-outside0  outside  100       6400   90         10       drop
-in.7      inside   5         300    5          0        pass
+PORT      SIDE     RECEIVED  BYTES  FORWARDED  HELD  DROPPED  NON-IP
+outside0  outside  100       6400   88         2     10       drop
+in.7      inside   5         300    5          0     0        pass
 
 DROPPED FOR    outside0  in.7
 policy-denied  10        0
