@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::deadline::{Deadline, wait_until};
 use crate::failure::{During, Failure};
+use crate::namespace::Namespace;
 use crate::topology::Host;
 
 /// Longest frame that is looked at.
@@ -35,8 +36,16 @@ impl FrameSender {
     /// # Errors
     /// No packet sockets, or not root.
     pub fn new(host: &Host) -> Result<Self, Failure> {
-        let doing = format!("open a packet socket on {}", host.name);
-        host.namespace.run(open_packet_socket)?.during(&doing)
+        Self::within(&host.namespace)
+    }
+
+    /// A sender at `eth0` of a namespace.
+    ///
+    /// # Errors
+    /// No packet sockets, no IPv6 to find the interface with, or not root.
+    pub fn within(namespace: &Namespace) -> Result<Self, Failure> {
+        let doing = format!("open a packet socket in {}", namespace.name());
+        namespace.run(open_packet_socket)?.during(&doing)
     }
 
     /// Sends one frame; waits while the interface has no room.

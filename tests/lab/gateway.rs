@@ -36,11 +36,19 @@ impl<'lab> Gateway<'lab> {
     /// # Errors
     /// The programs are not built, or the directory cannot be made.
     pub fn new(lab: &'lab Lab, documents: &[(&str, &str)]) -> Result<Self, Failure> {
+        Self::within(&lab.gateway, documents)
+    }
+
+    /// The same in a namespace that has the two ports.
+    ///
+    /// # Errors
+    /// As of `new`.
+    pub fn within(space: &'lab Namespace, documents: &[(&str, &str)]) -> Result<Self, Failure> {
         let doing = "make a directory for the gateway";
         let directory = tempfile::Builder::new().prefix("ravelin-lab-").tempdir().during(doing)?;
         let binaries = Binaries::find()?;
         let gateway = Self {
-            space: &lab.gateway,
+            space,
             binaries,
             directory,
             leash: Leash::Tight,

@@ -16,6 +16,7 @@
 
 pub mod attempt;
 pub mod binaries;
+pub mod craft;
 pub mod deadline;
 pub mod documents;
 pub mod equality;
@@ -28,6 +29,7 @@ pub mod process;
 #[path = "../../benches/scenario/mod.rs"]
 pub mod scenario;
 pub mod servers;
+pub mod stations;
 pub mod streams;
 #[path = "../../benches/support/mod.rs"]
 pub mod support;
