@@ -7,10 +7,11 @@ use std::sync::Arc;
 use classifier::compile::{Limits, compile};
 use classifier::image::Image;
 use classifier::packet::{Crossing, PacketKey, Side};
+use dataplane::checks::Checks;
 use dataplane::counters::CounterBlock;
 use dataplane::device::memory::MemoryDevice;
 use dataplane::device::{BATCH_FRAMES, Port};
-use dataplane::flow::{Admission, End, FlowKey, FlowTable, State};
+use dataplane::flow::{Admission, Connection, End, FlowKey, FlowTable, State};
 use dataplane::moment::Moment;
 use dataplane::parse::{Parsed, parse};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
@@ -84,7 +85,12 @@ pub fn image(rules: u16) -> Arc<Image> {
 #[must_use]
 pub fn table(keys: &[FlowKey], slots: usize) -> FlowTable {
     let table = FlowTable::new(slots, RandomState::new());
-    let admission = Admission { opened_by: End::First, epoch: 1, state: State::Udp };
+    let admission = Admission {
+        opened_by: End::First,
+        epoch: 1,
+        state: State::Udp,
+        connection: Connection::default(),
+    };
     for key in keys {
         table.admit(key, admission, Moment::default()).expect("room");
     }
@@ -96,11 +102,13 @@ pub fn table(keys: &[FlowKey], slots: usize) -> FlowTable {
 pub fn worker(rules: u16, slots: usize) -> Worker<MemoryDevice, Pipeline> {
     let slot = PolicySlot::new();
     slot.publish(image(rules));
-    let port = |side| PortRules { side, pass_non_ip: false };
+    let port = |side| PortRules { side, pass_non_ip: false, pick_up: false };
     // Nobody drains the records here: a full queue is the costliest case, and the bench is of the packet path.
     let (records, _) = rtrb::RingBuffer::new(1024);
     let pipeline = Pipeline::new(Parts {
         ports: [port(Side::Outside), port(Side::Inside)],
+        checks: Checks::default(),
+        keep_on_policy_change: false,
         policy: slot.reader(),
         flows: Arc::new(FlowTable::new(slots, RandomState::new())),
         counters: Arc::new(CounterBlock::new()),

@@ -130,7 +130,11 @@ fn prepare(
     devices: Vec<AfXdpDevice>,
     spool: Spool,
 ) -> (Vec<Post>, Reporter, Sources) {
-    let flows = Arc::new(FlowTable::new(settings.flows_max as usize, RandomState::new()));
+    let flows = Arc::new(FlowTable::with_timers(
+        settings.flows_max as usize,
+        RandomState::new(),
+        settings.strictness.timers,
+    ));
     let since = SystemTime::now();
     let wall_offset_ns = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let wall_offset_ns = u64::try_from(wall_offset_ns).unwrap_or(u64::MAX);
@@ -140,12 +144,22 @@ fn prepare(
         let counters = Arc::new(CounterBlock::new());
         waiting.push(end);
         workers.push(Arc::clone(&counters));
-        let ports = settings
-            .ports
-            .each_ref()
-            .map(|port| PortRules { side: port.side, pass_non_ip: port.pass_non_ip });
+        let ports = settings.ports.each_ref().map(|port| PortRules {
+            side: port.side,
+            pass_non_ip: port.pass_non_ip,
+            pick_up: false,
+        });
         let (policy, flows) = (policy.reader(), Arc::clone(&flows));
-        let parts = Parts { ports, policy, flows, counters, records, wall_offset_ns };
+        let parts = Parts {
+            ports,
+            checks: settings.strictness.checks.clone(),
+            keep_on_policy_change: false,
+            policy,
+            flows,
+            counters,
+            records,
+            wall_offset_ns,
+        };
         posts.push((device, Pipeline::new(parts)));
     }
     let reporter = Reporter::new(waiting, spool);

@@ -14,6 +14,7 @@ use rtrb::Producer;
 use self::ahead::{Ahead, Foreseen};
 use self::case::Case;
 use self::ledger::Ledger;
+use crate::checks::Checks;
 use crate::counters::{CounterBlock, Counters, PortCounters};
 use crate::device::{BATCH_FRAMES, Port};
 use crate::disposition::{Disposition, DropReason};
@@ -30,6 +31,9 @@ pub struct PortRules {
     pub side: Side,
     /// Whether frames that are neither IP nor ARP pass when they come in here.
     pub pass_non_ip: bool,
+    /// Whether TCP connections whose beginning was not seen may go on when their packets come in here, if policy allows.
+    /// Their sequence numbers cannot be checked.
+    pub pick_up: bool,
 }
 
 /// What a pipeline is made of.
@@ -37,6 +41,10 @@ pub struct PortRules {
 pub struct Parts {
     /// The two ports, in the order of the settings.
     pub ports: [PortRules; 2],
+    /// What is checked of packets.
+    pub checks: Checks,
+    /// Whether flows stay allowed when policy changes. Otherwise they are judged again.
+    pub keep_on_policy_change: bool,
     /// Where the policy in force is found.
     pub policy: PolicyReader,
     /// The one table of all workers.
@@ -57,6 +65,8 @@ pub struct Pipeline {
     flows: Arc<FlowTable>,
     sweep: Sweep,
     ledger: Ledger,
+    checks: Checks,
+    keep_on_policy_change: bool,
     ahead: Ahead,
     published: Arc<CounterBlock>,
     now: Moment,
@@ -66,12 +76,23 @@ impl Pipeline {
     /// A pipeline that has seen nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { ports, policy, flows, counters, records, wall_offset_ns } = parts;
+        let Parts {
+            ports,
+            checks,
+            keep_on_policy_change,
+            policy,
+            flows,
+            counters,
+            records,
+            wall_offset_ns,
+        } = parts;
         Self {
             policy,
             flows,
             sweep: Sweep::default(),
             ledger: Ledger::new(ports, records, wall_offset_ns),
+            checks,
+            keep_on_policy_change,
             ahead: Ahead::new(),
             published: counters,
             now: Moment::default(),
@@ -87,12 +108,13 @@ impl Pipeline {
     /// Looks up what all the frames need, then decides over one after the other. Without a policy nothing passes, not
     /// even what passes below it.
     fn decide(&mut self, in_port: Port, frames: &[&[u8]], dispositions: &mut [Disposition]) {
-        let Self { policy, flows, ledger, ahead, now, .. } = self;
+        let Self { policy, flows, ledger, checks, keep_on_policy_change, ahead, now, .. } = self;
         let Some(policy) = policy.snapshot() else {
             dispositions.fill(Disposition::Drop(DropReason::NoPolicy));
             return;
         };
         let (view, flows, now) = (&policy.image.view(), &**flows, *now);
+        let keep_on_policy_change = *keep_on_policy_change;
         let mut known = [None; BATCH_FRAMES];
         ahead.parse(frames, in_port);
         ahead.find(flows, now, &mut known);
@@ -116,6 +138,8 @@ impl Pipeline {
                         view,
                         flows,
                         ledger,
+                        checks,
+                        keep_on_policy_change,
                         packet,
                         in_port,
                         length,

@@ -93,6 +93,7 @@ mod tests {
     use rtrb::RingBuffer;
 
     use super::*;
+    use crate::checks::Checks;
     use crate::device::memory::MemoryDevice;
     use crate::pipeline::{Parts, Pipeline, PortRules};
     use crate::policy::PolicySlot;
@@ -103,9 +104,11 @@ mod tests {
         let flows = Arc::new(FlowTable::new(1024, RandomState::new()));
         let workers = vec![Arc::new(CounterBlock::new()), Arc::new(CounterBlock::new())];
         for (count, block) in (1..).zip(&workers) {
-            let rules = |side| PortRules { side, pass_non_ip: false };
+            let rules = |side| PortRules { side, pass_non_ip: false, pick_up: false };
             let parts = Parts {
                 ports: [rules(Side::Outside), rules(Side::Inside)],
+                checks: Checks::default(),
+                keep_on_policy_change: false,
                 policy: PolicySlot::new().reader(),
                 flows: Arc::clone(&flows),
                 counters: Arc::clone(block),

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use classifier::packet::Transport;
+use classifier::packet::{PacketKey, Transport};
 
 use crate::device::Port;
-use crate::parse::{Packet, Query, Signal, Vlans};
+use crate::parse::{Packet, Query, Quote, Quoted, Signal, Vlans};
 
 /// Number of words of a key.
 pub(super) const KEY_WORDS: usize = 6;
@@ -30,36 +30,80 @@ pub enum End {
     Second,
 }
 
+impl End {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
 impl FlowKey {
-    /// The flow that this packet from `in_port` belongs to, and which of its endpoints sent it. `None` for what belongs
-    /// to no flow: ICMP messages that are no echo.
+    /// The flow that this packet from `in_port` belongs to, and which of its endpoints sent it. Of an ICMP error these are the
+    /// flow that it is about and the sender of the quoted packet, which went the other way. `None` for what belongs to no
+    /// flow: ICMP messages that are neither queries nor errors.
     #[must_use]
     pub fn of(packet: &Packet, in_port: Port) -> Option<(Self, End)> {
-        let ([src_port, dst_port], sender) = match packet.signal {
-            Signal::Message | Signal::Error(_) => return None,
-            // A query stands where ports would.
-            Signal::Request(Query { kind, identifier }) => {
-                ([identifier, kind.into()], Some(End::First))
+        let vlans = packet.vlans;
+        match packet.signal {
+            Signal::Message => None,
+            Signal::Error(Quote { key, part }) => {
+                Some(Self::between(&key, query_ports(&key, part), vlans, in_port.other()))
             }
-            Signal::Reply(Query { kind, identifier }) => {
-                ([kind.into(), identifier], Some(End::Second))
+            Signal::Request(query) => {
+                Some(Self::between(&packet.key, Some(asked(query)), vlans, in_port))
             }
-            Signal::Datagram | Signal::Tcp(_) => (ports(packet.key.transport), None),
-        };
-        let src = (octets(packet.key.src), src_port);
-        let dst = (octets(packet.key.dst), dst_port);
-        let sender = sender.unwrap_or(if src <= dst { End::First } else { End::Second });
+            Signal::Reply(query) => {
+                Some(Self::between(&packet.key, Some(answered(query)), vlans, in_port))
+            }
+            Signal::Datagram | Signal::Tcp(_) => {
+                Some(Self::between(&packet.key, None, vlans, in_port))
+            }
+        }
+    }
+
+    /// `query` is what stands where ports would, and who asked.
+    fn between(
+        packet: &PacketKey,
+        query: Option<([u16; 2], End)>,
+        vlans: Vlans,
+        in_port: Port,
+    ) -> (Self, End) {
+        let [src_port, dst_port] =
+            query.map_or_else(|| ports(packet.transport), |(ports, _)| ports);
+        let src = (octets(packet.src), src_port);
+        let dst = (octets(packet.dst), dst_port);
+        let by_order = || if src <= dst { End::First } else { End::Second };
+        let sender = query.map_or_else(by_order, |(_, sender)| sender);
         let (first, second, first_port) = match sender {
             End::First => (src, dst, in_port),
             End::Second => (dst, src, in_port.other()),
         };
-        let family = u64::from(packet.key.src.is_ipv6());
+        let family = u64::from(packet.src.is_ipv6());
         let [a, b] = halves(first.0);
         let [c, d] = halves(second.0);
-        let ends = u64::from(first.1) << 48 | u64::from(second.1) << 32 | tags(packet.vlans);
-        let rest = u64::from(packet.key.protocol) | family << 8 | (first_port.index() as u64) << 9;
-        Some((Self([a, b, c, d, ends, rest]), sender))
+        let ends = u64::from(first.1) << 48 | u64::from(second.1) << 32 | tags(vlans);
+        let rest = u64::from(packet.protocol) | family << 8 | (first_port.index() as u64) << 9;
+        (Self([a, b, c, d, ends, rest]), sender)
     }
+}
+
+fn asked(Query { kind, identifier }: Query) -> ([u16; 2], End) {
+    ([identifier, kind.into()], End::First)
+}
+
+fn answered(Query { kind, identifier }: Query) -> ([u16; 2], End) {
+    ([kind.into(), identifier], End::Second)
+}
+
+/// Of a quoted packet. Its type tells a query from its answer.
+fn query_ports(key: &PacketKey, part: Quoted) -> Option<([u16; 2], End)> {
+    let Quoted::Query(query) = part else { return None };
+    let is_request = matches!(key.transport, Transport::Icmp { kind, .. } if kind == query.kind);
+    Some(if is_request { asked(query) } else { answered(query) })
 }
 
 fn ports(transport: Transport) -> [u16; 2] {
@@ -87,8 +131,6 @@ fn tags([outer, inner]: Vlans) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use classifier::packet::PacketKey;
-
     use super::*;
     use crate::parse::{Segment, TcpFlags};
 

@@ -4,63 +4,53 @@
 //! start, nothing in it allocates, locks or waits. A flow lives in one of two buckets that its hash names, so a lookup
 //! looks at 32 places at most and mostly at two cache lines; when both are full of live flows, no more fit.
 
+mod bucket;
 mod hash;
 mod key;
 mod limits;
+mod meta;
+mod numbers;
 mod slot;
+mod state;
 mod sweep;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod tracker;
+mod track;
 
-use std::array;
 use std::hash::RandomState;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crossbeam_utils::CachePadded;
 
+use self::bucket::{Address, BUCKET_SLOTS, Bucket, NO_TAG, Place};
 use self::hash::Secret;
 pub use self::key::{End, FlowKey};
 pub use self::limits::{Limit, Limits};
-use self::slot::{Claim, Slot, Tenant};
+use self::slot::{Claim, Tenant};
+pub use self::state::{Pair, Start, State, Way, start};
 pub use self::sweep::Sweep;
+pub use self::tcp::Connection;
 pub use self::timers::{TIMER_SECONDS_MAX, Timer, Timers};
-pub use self::tracker::{Start, State, Step, Way, start, step};
+pub use self::track::{Expected, Tracked};
 use crate::moment::Moment;
 
-/// Places for flows by default: 18 MiB. At 300 s for a UDP flow that is room for some 800 new ones a second.
+/// Places for flows by default: 33 MiB. At 300 s for a UDP flow that is room for some 800 new ones a second.
 pub const SLOTS_DEFAULT: usize = 1 << 18;
 /// Fewest places a table has: two buckets.
 pub const SLOTS_MIN: usize = 2 * BUCKET_SLOTS;
-/// Most places a table may have: 1.1 GiB.
+/// Most places a table may have: 2.1 GiB.
 pub const SLOTS_MAX: usize = 1 << 24;
-/// Places of a bucket.
-const BUCKET_SLOTS: usize = 16;
-/// From so many on, a flow goes to the emptier one of its buckets.
-const BUCKET_CROWDED: usize = 12;
-/// Tags in a word.
-const LANES: usize = 4;
-/// Bits of a tag.
-const TAG_BITS: usize = 16;
-/// The tag of a free place.
-const NO_TAG: u16 = 0;
 
 /// The table. All methods take `&self` and may be called from all workers at once.
 #[derive(Debug)]
 pub struct FlowTable {
     buckets: Box<[Bucket]>,
     secret: Secret,
+    timers: Timers,
     live: CachePadded<AtomicU64>,
-}
-
-/// Places whose flows share a part of their hash. A tag is a part of a flow's hash, or `NO_TAG`; it is a hint that saves
-/// reading the place, changed only by who has claimed the place.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Bucket {
-    tags: [AtomicU64; BUCKET_SLOTS / LANES],
-    slots: [Slot; BUCKET_SLOTS],
+    half_open: CachePadded<AtomicU64>,
 }
 
 /// A known flow, as it was when it was looked up.
@@ -70,15 +60,6 @@ pub struct Flow<'a> {
     tenant: Tenant,
 }
 
-/// A slot, and where its tag is.
-#[derive(Clone, Copy, Debug)]
-struct Place<'a> {
-    slot: &'a Slot,
-    tags: &'a AtomicU64,
-    /// Which bits of the word.
-    shift: usize,
-}
-
 /// What a flow begins with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Admission {
@@ -86,8 +67,10 @@ pub struct Admission {
     pub opened_by: End,
     /// Publication of the policy that allowed it.
     pub epoch: u64,
-    /// The tracker's first state.
+    /// The first state.
     pub state: State,
+    /// What is known of a TCP connection. Not looked at for other flows.
+    pub connection: Connection,
 }
 
 /// What became of an admission.
@@ -104,14 +87,22 @@ pub struct Admitted {
 pub struct Full;
 
 impl FlowTable {
-    /// A table with `slots` places, rounded up to a power of two between `SLOTS_MIN` and `SLOTS_MAX`. `random` keys the
-    /// hash.
+    /// A table with `slots` places, rounded up to a power of two between `SLOTS_MIN` and `SLOTS_MAX`, and timers as by
+    /// default. `random` keys the hash.
+    #[must_use]
+    pub fn new(slots: usize, random: RandomState) -> Self {
+        Self::with_timers(slots, random, Timers::default())
+    }
+
+    /// The same with these timers.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "the secret of one table is of no other")]
-    pub fn new(slots: usize, random: RandomState) -> Self {
+    pub fn with_timers(slots: usize, random: RandomState, timers: Timers) -> Self {
         let slots = slots.clamp(SLOTS_MIN, SLOTS_MAX).next_power_of_two();
         let buckets = (0..slots / BUCKET_SLOTS).map(|_| Bucket::free()).collect();
-        Self { buckets, secret: Secret::of(&random), live: CachePadded::new(AtomicU64::new(0)) }
+        let none = || CachePadded::new(AtomicU64::new(0));
+        let secret = Secret::of(&random);
+        Self { buckets, secret, timers, live: none(), half_open: none() }
     }
 
     /// Places in all.
@@ -126,11 +117,17 @@ impl FlowTable {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// Those of them that are TCP connections whose handshake is not complete.
+    #[must_use]
+    pub fn half_open(&self) -> u64 {
+        self.half_open.load(Ordering::Relaxed)
+    }
+
     /// The flow of `key`, unless it is silent for too long.
     #[must_use]
     pub fn find(&self, key: &FlowKey, now: Moment) -> Option<Flow<'_>> {
         let address = self.address(key);
-        address.search(key).find(|flow| !flow.tenant.meta.is_expired(now))
+        address.search(key).find(|flow| !flow.tenant.meta.is_expired(now, &self.timers))
     }
 
     /// Looks a batch up: `found` takes for each key what `find` says. Each step is taken for all keys before the next, so
@@ -153,17 +150,18 @@ impl FlowTable {
             for (address, tagged) in addresses.iter().zip(tagged) {
                 let at = tagged.trailing_zeros() as usize;
                 let slot = address.buckets[0].and_then(|bucket| bucket.slots.get(at));
-                states ^= slot.map_or(0, |slot| slot.meta().version());
+                states ^= slot.map_or(0, |slot| slot.meta().version() ^ slot.terms());
             }
             std::hint::black_box(states);
             for (((flow, key), address), tagged) in
                 found.iter_mut().zip(keys).zip(&addresses).zip(tagged)
             {
                 let [first, second] = address.buckets;
-                let in_first = first.and_then(|bucket| bucket.live_among(tagged, key, now));
+                let in_first =
+                    first.and_then(|bucket| bucket.live_among(tagged, key, now, &self.timers));
                 *flow = in_first.or_else(|| {
                     let bucket = second?;
-                    bucket.live_among(bucket.tagged(address.tag), key, now)
+                    bucket.live_among(bucket.tagged(address.tag), key, now, &self.timers)
                 });
             }
         }
@@ -182,15 +180,16 @@ impl FlowTable {
     ) -> Result<Admitted, Full> {
         let address = self.address(key);
         if let Some(flow) = address.search(key).next() {
-            if !flow.tenant.meta.is_expired(now) {
+            if !flow.tenant.meta.is_expired(now, &self.timers) {
                 return Ok(Admitted::default());
             }
             if let Some(claim) = flow.place.slot.claim(flow.tenant.meta) {
-                settle(claim, key, admission, now);
+                self.end(&claim);
+                self.begin(claim, key, &admission, now);
                 return Ok(Admitted { started: 1, ended: 1 });
             }
         }
-        let Some((place, ended)) = self.occupy(&address, key, admission, now) else {
+        let Some((place, ended)) = self.occupy(&address, key, &admission, now) else {
             return Err(Full);
         };
         Ok(self.withdraw_double(&address, key, place, ended))
@@ -205,8 +204,10 @@ impl FlowTable {
         admission: Admission,
         now: Moment,
     ) -> bool {
-        let claim = flow.place.slot.claim_tenant(flow.tenant.meta);
-        claim.map(|claim| settle(claim, key, admission, now)).is_some()
+        let Some(claim) = flow.place.slot.claim_tenant(flow.tenant.meta) else { return false };
+        self.end(&claim);
+        self.begin(claim, key, &admission, now);
+        true
     }
 
     /// Removes `flow`. False when it is not there any more.
@@ -234,12 +235,12 @@ impl FlowTable {
         &self,
         address: &Address<'a>,
         key: &FlowKey,
-        admission: Admission,
+        admission: &Admission,
         now: Moment,
     ) -> Option<(Place<'a>, u64)> {
         let settle_in = |place: Place<'a>, claim: Claim<'a>| {
             place.mark(address.tag);
-            settle(claim, key, admission, now);
+            self.begin(claim, key, admission, now);
             place
         };
         for bucket in address.roomier_first().into_iter().flatten() {
@@ -255,7 +256,8 @@ impl FlowTable {
         }
         address.places().find_map(|place| {
             let meta = place.slot.meta();
-            let claim = meta.is_expired(now).then(|| place.slot.claim(meta))??;
+            let claim = meta.is_expired(now, &self.timers).then(|| place.slot.claim(meta))??;
+            self.end(&claim);
             Some((settle_in(place, claim), 1))
         })
     }
@@ -285,9 +287,30 @@ impl FlowTable {
     }
 
     fn vacate(&self, place: Place<'_>, claim: Claim<'_>) {
+        self.end(&claim);
         place.mark(NO_TAG);
         claim.vacate();
         self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The one place where a flow begins.
+    fn begin(&self, claim: Claim<'_>, key: &FlowKey, admission: &Admission, now: Moment) {
+        if admission.state.is_half_open() {
+            self.half_open.fetch_add(1, Ordering::Relaxed);
+        }
+        claim.settle(key, admission, now);
+    }
+
+    /// The one place where a flow ends, whose place was taken for that.
+    fn end(&self, claim: &Claim<'_>) {
+        if claim.state().is_some_and(State::is_half_open) {
+            self.leave_half_open(&claim.key());
+        }
+    }
+
+    /// The one place where a TCP connection ceases to be half open: its handshake is complete, or it is over.
+    fn leave_half_open(&self, _key: &FlowKey) {
+        self.half_open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -319,9 +342,9 @@ impl Flow<'_> {
         Some(self)
     }
 
-    /// Notes a packet: the flow is live as of `now`, and its state goes on as `advance` says.
-    pub fn touch(&self, now: Moment, advance: impl Fn(State) -> State) {
-        self.place.slot.touch(self.tenant.meta, now, advance);
+    /// Notes a packet of a flow that is no TCP connection: it is live as of `now`.
+    pub fn touch(&self, now: Moment) {
+        self.place.slot.touch(self.tenant.meta, now, |state| state);
     }
 
     /// Notes that a later policy allows it too. False when the flow is not there any more.
@@ -332,114 +355,4 @@ impl Flow<'_> {
         self.tenant.epoch = epoch;
         true
     }
-}
-
-/// Where a key's flow may be.
-#[derive(Clone, Copy)]
-struct Address<'a> {
-    buckets: [Option<&'a Bucket>; 2],
-    tag: u16,
-}
-
-impl<'a> Address<'a> {
-    const NOWHERE: Self = Self { buckets: [None; 2], tag: NO_TAG };
-
-    fn places(&self) -> impl Iterator<Item = Place<'a>> + use<'a> {
-        self.buckets.into_iter().flatten().flat_map(Bucket::places)
-    }
-
-    /// Every slot with this key: one, or two for a moment after two workers admitted the same flow.
-    fn search(&self, key: &FlowKey) -> impl Iterator<Item = Flow<'a>> + use<'a> {
-        let (key, tag) = (*key, self.tag);
-        let buckets = self.buckets.into_iter().flatten();
-        buckets.flat_map(move |bucket| bucket.among(bucket.tagged(tag), &key))
-    }
-
-    /// The first, as long as it has room to spare: so most lookups end there. Else the emptier one.
-    fn roomier_first(&self) -> [Option<&'a Bucket>; 2] {
-        let [first, second] = self.buckets;
-        if first.is_some_and(|bucket| bucket.taken() < BUCKET_CROWDED) {
-            return [first, second];
-        }
-        let taken = |bucket: Option<&Bucket>| bucket.map_or(BUCKET_SLOTS, Bucket::taken);
-        if taken(second) < taken(first) { [second, first] } else { [first, second] }
-    }
-}
-
-impl Bucket {
-    fn free() -> Self {
-        Self {
-            tags: array::from_fn(|_| AtomicU64::new(0)),
-            slots: array::from_fn(|_| Slot::free()),
-        }
-    }
-
-    fn place(&self, at: usize) -> Option<Place<'_>> {
-        let (slot, tags) = (self.slots.get(at)?, self.tags.get(at / LANES)?);
-        Some(Place { slot, tags, shift: at % LANES * TAG_BITS })
-    }
-
-    fn places(&self) -> impl Iterator<Item = Place<'_>> + use<'_> {
-        (0..BUCKET_SLOTS).filter_map(|at| self.place(at))
-    }
-
-    /// A bit for each place with the tag.
-    #[inline]
-    fn tagged(&self, tag: u16) -> u32 {
-        let of = |word: &AtomicU64| lanes_equal(word.load(Ordering::Acquire), tag);
-        let [a, b, c, d] = &self.tags;
-        of(a) | of(b) << LANES | of(c) << (2 * LANES) | of(d) << (3 * LANES)
-    }
-
-    /// Of these places every one with the key.
-    #[inline]
-    fn among(&self, mut tagged: u32, key: &FlowKey) -> impl Iterator<Item = Flow<'_>> + use<'_> {
-        let key = *key;
-        let places = std::iter::from_fn(move || {
-            let place = self.place(tagged.trailing_zeros() as usize)?;
-            tagged &= tagged - 1;
-            Some(place)
-        });
-        places.filter_map(move |place| {
-            let tenant = place.slot.read(&key)?;
-            Some(Flow { place, tenant })
-        })
-    }
-
-    /// Of these places the live flow with the key.
-    #[inline]
-    fn live_among(&self, tagged: u32, key: &FlowKey, now: Moment) -> Option<Flow<'_>> {
-        self.among(tagged, key).find(|flow| !flow.tenant.meta.is_expired(now))
-    }
-
-    fn taken(&self) -> usize {
-        BUCKET_SLOTS - self.tagged(NO_TAG).count_ones() as usize
-    }
-}
-
-impl Place<'_> {
-    /// Changes the tag; nobody else does, for who calls has claimed the place.
-    fn mark(self, tag: u16) {
-        let own = u64::from(u16::MAX) << self.shift;
-        let wanted = u64::from(tag) << self.shift;
-        let change = (self.tags.load(Ordering::Relaxed) ^ wanted) & own;
-        self.tags.fetch_xor(change, Ordering::Release);
-    }
-}
-
-/// A bit for each quarter of the word that is equal to the tag.
-#[inline]
-fn lanes_equal(word: u64, tag: u16) -> u32 {
-    const ONES: u64 = 0x0001_0001_0001_0001;
-    const LOW: u64 = 0x7fff * ONES;
-    let other = word ^ (u64::from(tag) * ONES);
-    // The highest bit of each quarter that is zero.
-    let equal = !(((other & LOW) + LOW) | other | LOW) >> (TAG_BITS - 1);
-    let bits = equal | equal >> 15 | equal >> 30 | equal >> 45;
-    u32::try_from(bits & 0xf).unwrap_or(0)
-}
-
-fn settle(claim: Claim<'_>, key: &FlowKey, admission: Admission, now: Moment) {
-    let Admission { opened_by, epoch, state } = admission;
-    claim.settle(key, opened_by, epoch, state, now);
 }

@@ -1,23 +1,25 @@
-//! One place of the flow table: eight atomic words in one cache line, guarded by a version.
+//! One place of the flow table: two cache lines of atomic words, guarded by a version.
 //!
 //! The first word holds the version, the time of the last packet and the state. An even version is stable. A writer
 //! makes it odd by compare-and-swap, writes the other words, and makes it even again, one higher; whoever finds it odd
 //! does without. A packet of a live flow only swaps the first word, which fails when the version has moved on: so
-//! nobody can mark, renew or remove a flow other than the one it read.
+//! nobody can mark, renew or remove a flow other than the one it read. A packet of a TCP connection also merges what it
+//! says into words of the second line, each by compare-and-swap of what was there under the version that it read.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use super::Admission;
 use super::key::{End, FlowKey, KEY_WORDS};
-use super::tracker::State;
+use super::meta::{Meta, time_of};
+use super::numbers::Numbers;
+use super::state::{State, Way};
+use super::tcp::{Challenge, Connection, Heard, Pending, Sent};
 use crate::moment::Moment;
 
 /// Attempts to read a slot that is being written. A writer needs some 20 ns; one that was interrupted is not waited for.
 const READ_ATTEMPTS: usize = 16;
 /// Attempts to swap the first word when other workers do the same to the same flow.
 const SWAP_ATTEMPTS: usize = 8;
-/// The last packet's time is renewed when it is at least this old: most packets of a busy flow write nothing.
-/// Timeouts are longer by as much, so that no flow ends early.
-pub(super) const TOUCH_MS: u32 = 128;
 /// Set in the last key word when the second endpoint opened the flow.
 const OPENED_BY_SECOND: u64 = 1 << 63;
 
@@ -28,11 +30,8 @@ pub(super) struct Slot {
     meta: AtomicU64,
     key: [AtomicU64; KEY_WORDS],
     epoch: AtomicU64,
+    numbers: Numbers,
 }
-
-/// The first word: 28 bits of version, 32 of the last packet's time in milliseconds, 4 of state (0: free).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Meta(u64);
 
 /// What a slot says of the flow in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,6 +55,7 @@ impl Slot {
             meta: AtomicU64::new(0),
             key: std::array::from_fn(|_| AtomicU64::new(0)),
             epoch: AtomicU64::new(0),
+            numbers: Numbers::default(),
         }
     }
 
@@ -96,23 +96,84 @@ impl Slot {
         (now.version() == before.version()).then_some(now)
     }
 
-    /// Notes a packet of the flow that was read as `seen`: its state goes on as `advance` says.
-    pub(super) fn touch(&self, seen: Meta, now: Moment, advance: impl Fn(State) -> State) {
+    /// Notes a packet of the flow that was read as `seen`: its state goes on as `advance` says. What it was and is, if this
+    /// packet and no other changed it.
+    pub(super) fn touch(
+        &self,
+        seen: Meta,
+        now: Moment,
+        advance: impl Fn(State) -> State,
+    ) -> Option<[State; 2]> {
         let mut current = seen;
         for _ in 0..SWAP_ATTEMPTS {
-            let Some(state) = current.state().filter(|_| current.version() == seen.version())
-            else {
-                return;
-            };
-            let next = current.with(advance(state), current.later(now));
-            if next == current {
-                return;
+            let state = current.state().filter(|_| current.version() == seen.version())?;
+            let next = advance(state);
+            let wanted = current.with(next, current.later(now));
+            if wanted == current {
+                return None;
             }
-            match self.swap(current, next) {
-                Ok(()) => return,
+            match self.swap(current, wanted) {
+                Ok(()) => return (next != state).then_some([state, next]),
                 Err(found) => current = found,
             }
         }
+        None
+    }
+
+    /// What is known of the TCP connection that was read as `seen`, and the state it is in; `None` when the slot was written
+    /// since.
+    #[inline]
+    pub(super) fn connection(&self, seen: Meta) -> Option<(Meta, Connection)> {
+        let connection = self.numbers.load();
+        let meta = self.unchanged_since(seen)?;
+        Some((meta, connection))
+    }
+
+    /// Merges what a segment of `way` says into the numbers of the connection that was read as `seen`. False when the slot
+    /// was written since.
+    #[inline]
+    pub(super) fn advance(&self, seen: Meta, way: Way, sent: Sent, heard: Option<Heard>) -> bool {
+        let numbers = &self.numbers;
+        let is_sent = self.merge(numbers.sent(way), seen, |word| Sent(word).merge(sent).0);
+        let merged =
+            |heard: Heard| self.merge(numbers.heard(way), seen, |word| Heard(word).merge(heard).0);
+        is_sent && heard.is_none_or(merged)
+    }
+
+    /// A word of the second line, looked at only to have the line at hand.
+    #[inline]
+    pub(super) fn terms(&self) -> u64 {
+        self.numbers.terms()
+    }
+
+    /// Remembers a SYN that does not belong. False when the slot was written since.
+    pub(super) fn expect(&self, seen: Meta, pending: Pending) -> bool {
+        self.merge(self.numbers.pending(), seen, |_| pending.0)
+    }
+
+    /// Remembers a challenge ACK. False when the slot was written since.
+    pub(super) fn challenge(&self, seen: Meta, ack: u32) -> bool {
+        self.merge(self.numbers.challenge(), seen, |_| Challenge::new(ack).0)
+    }
+
+    /// Changes a word while the flow that was read as `seen` is in the slot. Who claims the slot after the version was looked
+    /// at and writes the word lets the swap fail.
+    #[inline]
+    fn merge(&self, word: &AtomicU64, seen: Meta, merged: impl Fn(u64) -> u64) -> bool {
+        for _ in 0..SWAP_ATTEMPTS {
+            let held = word.load(Ordering::Relaxed);
+            if self.unchanged_since(seen).is_none() {
+                return false;
+            }
+            let wanted = merged(held);
+            let swap = |wanted| {
+                word.compare_exchange(held, wanted, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            };
+            if held == wanted || swap(wanted) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Takes the slot for writing while it is exactly as `seen`: no packet came since.
@@ -150,15 +211,30 @@ impl Slot {
 }
 
 impl Claim<'_> {
+    /// What the slot was when it was taken.
+    pub(super) fn state(&self) -> Option<State> {
+        self.meta.state()
+    }
+
+    /// The key of the flow in the slot.
+    pub(super) fn key(&self) -> FlowKey {
+        let mut words = [0; KEY_WORDS];
+        for (word, atomic) in words.iter_mut().zip(&self.slot.key) {
+            *word = atomic.load(Ordering::Relaxed);
+        }
+        let [.., last] = &mut words;
+        *last &= !OPENED_BY_SECOND;
+        FlowKey(words)
+    }
+
+    /// What is known of the TCP connection in the slot.
+    pub(super) fn connection(&self) -> Connection {
+        self.slot.numbers.load()
+    }
+
     /// Puts a new flow into the slot.
-    pub(super) fn settle(
-        self,
-        key: &FlowKey,
-        opened_by: End,
-        epoch: u64,
-        state: State,
-        now: Moment,
-    ) {
+    pub(super) fn settle(self, key: &FlowKey, admission: &Admission, now: Moment) {
+        let Admission { opened_by, epoch, state, connection } = admission;
         let mut words = key.0;
         if let (End::Second, [.., last]) = (opened_by, &mut words) {
             *last |= OPENED_BY_SECOND;
@@ -166,8 +242,30 @@ impl Claim<'_> {
         for (atomic, word) in self.slot.key.iter().zip(words) {
             atomic.store(word, Ordering::Relaxed);
         }
-        self.slot.epoch.store(epoch, Ordering::Relaxed);
-        let meta = self.meta.with(state, time_of(now));
+        self.slot.epoch.store(*epoch, Ordering::Relaxed);
+        if state.is_tcp() {
+            self.slot.numbers.settle(connection, self.meta.version());
+        }
+        let meta = self.meta.with(*state, time_of(now));
+        self.release(meta);
+    }
+
+    /// The same flow goes on in `state`, its numbers, which were `before`, now `after`.
+    pub(super) fn resettle(
+        self,
+        state: State,
+        before: &Connection,
+        after: &Connection,
+        now: Moment,
+    ) {
+        self.slot.numbers.store(before, after);
+        let meta = self.meta.with(state, self.meta.later(now));
+        self.release(meta);
+    }
+
+    /// The slot is left as it was.
+    pub(super) fn leave(self) {
+        let meta = self.meta;
         self.release(meta);
     }
 
@@ -191,70 +289,10 @@ impl Claim<'_> {
     }
 }
 
-impl Meta {
-    const STATE_BITS: u32 = 4;
-    const TIME_BITS: u32 = 32;
-    const VERSION_SHIFT: u32 = Self::STATE_BITS + Self::TIME_BITS;
-
-    pub(super) fn version(self) -> u64 {
-        self.0 >> Self::VERSION_SHIFT
-    }
-
-    pub(super) fn is_claimed(self) -> bool {
-        !self.version().is_multiple_of(2)
-    }
-
-    /// `None`: the slot is free.
-    pub(super) fn state(self) -> Option<State> {
-        let code = self.0 & ((1 << Self::STATE_BITS) - 1);
-        let index = usize::try_from(code).ok()?.checked_sub(1)?;
-        State::ALL.get(index).copied()
-    }
-
-    /// Whether the flow was silent for longer than its state allows.
-    pub(super) fn is_expired(self, now: Moment) -> bool {
-        self.state().is_some_and(|state| self.idle_ms(now) > state.idle_timeout_ms() + TOUCH_MS)
-    }
-
-    /// Time wraps after 49 days, far beyond every timeout. What is ahead of `now`, by the clock of another worker's
-    /// batch, is not old.
-    fn idle_ms(self, now: Moment) -> u32 {
-        let idle = time_of(now).wrapping_sub(self.time());
-        if idle > u32::MAX / 2 { 0 } else { idle }
-    }
-
-    /// The time to note for a packet at `now`: never earlier than what is noted, and the same if that is recent.
-    fn later(self, now: Moment) -> u32 {
-        if self.idle_ms(now) < TOUCH_MS { self.time() } else { time_of(now) }
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "32 bits are taken out of the word")]
-    fn time(self) -> u32 {
-        (self.0 >> Self::STATE_BITS) as u32
-    }
-
-    fn with(self, state: State, time: u32) -> Self {
-        let version = self.version() << Self::VERSION_SHIFT;
-        Self(version | u64::from(time) << Self::STATE_BITS | (state as u64 + 1))
-    }
-
-    fn freed(self) -> Self {
-        Self(self.version() << Self::VERSION_SHIFT)
-    }
-
-    /// Wraps after 2^28 changes of one slot: none happens that often between two loads of one reader.
-    fn next_version(self) -> Self {
-        Self(self.0.wrapping_add(1 << Self::VERSION_SHIFT))
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "milliseconds wrap; see `idle_ms`")]
-fn time_of(now: Moment) -> u32 {
-    now.millis() as u32
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::meta::TOUCH_MS;
+    use super::super::timers::Timers;
     use super::*;
 
     const KEY: FlowKey = FlowKey([1, 2, 3, 4, 5, 6]);
@@ -265,8 +303,19 @@ mod tests {
 
     fn settled(state: State, now: Moment) -> Slot {
         let slot = Slot::free();
-        slot.claim(slot.meta()).unwrap().settle(&KEY, End::Second, 7, state, now);
+        settle(&slot, &KEY, (End::Second, 7, state), now);
         slot
+    }
+
+    fn settle(
+        slot: &Slot,
+        key: &FlowKey,
+        (opened_by, epoch, state): (End, u64, State),
+        now: Moment,
+    ) {
+        let connection = Connection::default();
+        let admission = Admission { opened_by, epoch, state, connection };
+        slot.claim(slot.meta()).unwrap().settle(key, &admission, now);
     }
 
     #[test]
@@ -296,7 +345,7 @@ mod tests {
         let slot = settled(State::Udp, at(0));
         let stale = slot.read(&KEY).unwrap().meta;
         let other = FlowKey([9; 6]);
-        slot.claim(slot.meta()).unwrap().settle(&other, End::First, 8, State::Query, at(5));
+        settle(&slot, &other, (End::First, 8, State::Query), at(5));
         let before = slot.read(&other).unwrap();
         slot.touch(stale, at(10_000), |_| State::Closing);
         assert!(slot.claim_tenant(stale).is_none());
@@ -311,7 +360,7 @@ mod tests {
         assert_eq!(slot.unchanged_since(before).and_then(Meta::state), Some(State::Other));
         let claim = slot.claim(slot.meta()).unwrap();
         assert_eq!(slot.unchanged_since(before), None, "it is being written");
-        claim.settle(&KEY, End::First, 8, State::Udp, at(0));
+        claim.leave();
         assert_eq!(slot.unchanged_since(before), None, "it was written");
     }
 
@@ -323,11 +372,10 @@ mod tests {
         let hits = AtomicU64::new(0);
         let keys = [KEY, FlowKey([1, 2, 3, 4, 5, 7])];
         let write = |round: u64| {
-            let claim = slot.claim(slot.meta()).unwrap();
             if round.is_multiple_of(2) {
-                claim.settle(&keys[0], End::First, 0, State::Udp, at(0));
+                settle(&slot, &keys[0], (End::First, 0, State::Udp), at(0));
             } else {
-                claim.settle(&keys[1], End::Second, 1, State::Query, at(1));
+                settle(&slot, &keys[1], (End::Second, 1, State::Query), at(1));
             }
             (0..round % 16).for_each(|_| std::hint::spin_loop());
         };
@@ -351,9 +399,10 @@ mod tests {
     fn expiry_holds_across_the_wrap_of_time_and_late_clocks() {
         let start = (1_u64 << 32) - 1_000;
         let meta = settled(State::Query, at(start)).meta();
-        assert!(!meta.is_expired(at(start + 60_000)));
-        assert!(!meta.is_expired(at(start - 5_000)), "another worker's clock is behind");
-        assert!(meta.is_expired(at(start + 60_001 + u64::from(TOUCH_MS))));
+        let timers = Timers::default();
+        assert!(!meta.is_expired(at(start + 60_000), &timers));
+        assert!(!meta.is_expired(at(start - 5_000), &timers), "another worker's clock is behind");
+        assert!(meta.is_expired(at(start + 60_001 + u64::from(TOUCH_MS)), &timers));
     }
 
     #[test]

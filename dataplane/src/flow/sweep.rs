@@ -50,7 +50,7 @@ impl Sweep {
         let mut ended = 0;
         for place in bucket.places() {
             let meta = place.slot.meta();
-            if meta.is_expired(now)
+            if meta.is_expired(now, &table.timers)
                 && let Some(claim) = place.slot.claim(meta)
             {
                 table.vacate(place, claim);

@@ -4,7 +4,10 @@ use std::thread;
 
 use super::*;
 
-const OPENED: Admission = Admission { opened_by: End::First, epoch: 1, state: State::Udp };
+/// A flow without numbers.
+fn opened(state: State) -> Admission {
+    Admission { opened_by: End::First, epoch: 1, state, connection: Connection::default() }
+}
 
 fn table() -> FlowTable {
     FlowTable::new(0, RandomState::new())
@@ -21,7 +24,10 @@ fn key(number: u64) -> FlowKey {
 #[test]
 fn admitted_flow_is_found_and_others_are_not() {
     let table = table();
-    assert_eq!(table.admit(&key(1), OPENED, at(0)), Ok(Admitted { started: 1, ended: 0 }));
+    assert_eq!(
+        table.admit(&key(1), opened(State::Udp), at(0)),
+        Ok(Admitted { started: 1, ended: 0 })
+    );
     let flow = table.find(&key(1), at(0)).unwrap();
     assert_eq!((flow.epoch(), flow.state()), (1, State::Udp));
     assert_eq!((flow.way(End::First), flow.way(End::Second)), (Way::Original, Way::Reply));
@@ -32,8 +38,8 @@ fn admitted_flow_is_found_and_others_are_not() {
 #[test]
 fn second_admission_of_a_live_flow_changes_nothing() {
     let table = table();
-    table.admit(&key(1), OPENED, at(0)).unwrap();
-    let again = Admission { opened_by: End::Second, epoch: 9, state: State::Other };
+    table.admit(&key(1), opened(State::Udp), at(0)).unwrap();
+    let again = Admission { opened_by: End::Second, epoch: 9, ..opened(State::Other) };
     assert_eq!(table.admit(&key(1), again, at(1)), Ok(Admitted::default()));
     assert_eq!(table.find(&key(1), at(1)).unwrap().epoch(), 1);
     assert_eq!(table.live(), 1);
@@ -42,35 +48,37 @@ fn second_admission_of_a_live_flow_changes_nothing() {
 #[test]
 fn removed_flow_is_gone_and_its_reader_powerless() {
     let table = table();
-    table.admit(&key(1), OPENED, at(0)).unwrap();
+    table.admit(&key(1), opened(State::Udp), at(0)).unwrap();
     let mut flow = table.find(&key(1), at(0)).unwrap();
     assert!(table.remove(&flow));
     assert!(table.find(&key(1), at(0)).is_none());
     assert_eq!(table.live(), 0);
     assert!(
-        !table.remove(&flow) && !flow.renew(5) && !table.replace(&flow, &key(1), OPENED, at(0))
+        !table.remove(&flow)
+            && !flow.renew(5)
+            && !table.replace(&flow, &key(1), opened(State::Udp), at(0))
     );
-    flow.touch(at(9_000), |_| State::Closing);
+    flow.touch(at(9_000));
     assert!(table.find(&key(1), at(0)).is_none());
 }
 
 #[test]
 fn renewed_flow_carries_the_new_epoch_and_can_be_touched() {
     let table = table();
-    table.admit(&key(1), OPENED, at(0)).unwrap();
+    table.admit(&key(1), opened(State::Udp), at(0)).unwrap();
     let mut flow = table.find(&key(1), at(0)).unwrap();
     assert!(flow.renew(2));
-    flow.touch(at(1_000), |_| State::Other);
-    let found = table.find(&key(1), at(1_000)).unwrap();
-    assert_eq!((found.epoch(), found.state()), (2, State::Other));
+    flow.touch(at(300_000));
+    let found = table.find(&key(1), at(600_000)).unwrap();
+    assert_eq!((found.epoch(), found.state()), (2, State::Udp));
 }
 
 #[test]
 fn flow_lives_as_long_as_its_state_allows_and_no_longer() {
     for state in State::ALL {
         let table = table();
-        table.admit(&key(1), Admission { state, ..OPENED }, at(0)).unwrap();
-        let timeout = u64::from(state.idle_timeout_ms());
+        table.admit(&key(1), opened(state), at(0)).unwrap();
+        let timeout = u64::from(Timers::default().millis(state.timer()));
         assert!(table.find(&key(1), at(timeout - 1_000)).is_some(), "{state:?}");
         assert!(table.find(&key(1), at(timeout)).is_some(), "{state:?}");
         assert!(table.find(&key(1), at(timeout + 1_000)).is_none(), "{state:?}");
@@ -80,11 +88,11 @@ fn flow_lives_as_long_as_its_state_allows_and_no_longer() {
 #[test]
 fn packets_keep_a_flow_alive() {
     let table = table();
-    table.admit(&key(1), OPENED, at(0)).unwrap();
+    table.admit(&key(1), opened(State::Udp), at(0)).unwrap();
     for minute in (0..60).step_by(4) {
         let now = at(minute * 60_000);
         let flow = table.find(&key(1), now).unwrap();
-        flow.touch(now, |state| state);
+        flow.touch(now);
     }
     assert!(table.find(&key(1), at(62 * 60_000)).is_none());
 }
@@ -92,9 +100,9 @@ fn packets_keep_a_flow_alive() {
 #[test]
 fn expired_flow_gives_its_place_to_the_next_of_its_key() {
     let table = table();
-    table.admit(&key(1), OPENED, at(0)).unwrap();
+    table.admit(&key(1), opened(State::Udp), at(0)).unwrap();
     let late = at(400_000);
-    let renewed = Admission { epoch: 2, ..OPENED };
+    let renewed = Admission { epoch: 2, ..opened(State::Udp) };
     assert_eq!(table.admit(&key(1), renewed, late), Ok(Admitted { started: 1, ended: 1 }));
     assert_eq!(table.find(&key(1), late).unwrap().epoch(), 2);
     assert_eq!(table.live(), 1);
@@ -106,12 +114,18 @@ fn full_neighbourhood_refuses_until_a_flow_in_it_expires() {
     assert_eq!(table.capacity(), SLOTS_MIN, "two buckets: each flow's neighbourhood is the table");
     for number in 0..32 {
         let now = at(number * 1_000);
-        assert_eq!(table.admit(&key(number), OPENED, now), Ok(Admitted { started: 1, ended: 0 }));
+        assert_eq!(
+            table.admit(&key(number), opened(State::Udp), now),
+            Ok(Admitted { started: 1, ended: 0 })
+        );
     }
-    assert_eq!(table.admit(&key(32), OPENED, at(32_000)), Err(Full));
+    assert_eq!(table.admit(&key(32), opened(State::Udp), at(32_000)), Err(Full));
     assert!((0..32).all(|number| table.find(&key(number), at(32_000)).is_some()));
     let late = at(301_000);
-    assert_eq!(table.admit(&key(32), OPENED, late), Ok(Admitted { started: 1, ended: 1 }));
+    assert_eq!(
+        table.admit(&key(32), opened(State::Udp), late),
+        Ok(Admitted { started: 1, ended: 1 })
+    );
     assert!(table.find(&key(0), late).is_none());
     assert!((1..=32).all(|number| table.find(&key(number), late).is_some()));
     assert_eq!(table.live(), 32);
@@ -120,7 +134,8 @@ fn full_neighbourhood_refuses_until_a_flow_in_it_expires() {
 #[test]
 fn table_fills_to_four_fifths_before_it_refuses() {
     let table = FlowTable::new(1 << 14, RandomState::new());
-    let refused = (0..13_107).filter(|number| table.admit(&key(*number), OPENED, at(0)).is_err());
+    let refused =
+        (0..13_107).filter(|number| table.admit(&key(*number), opened(State::Udp), at(0)).is_err());
     assert_eq!(refused.count(), 0);
 }
 
@@ -136,7 +151,7 @@ fn sweep_frees_expired_flows_a_few_at_a_time_and_leaves_live_ones() {
     let table = FlowTable::new(4_096, RandomState::new());
     for number in 0..2_000 {
         let state = if number % 2 == 0 { State::Query } else { State::Established };
-        table.admit(&key(number), Admission { state, ..OPENED }, at(0)).unwrap();
+        table.admit(&key(number), opened(state), at(0)).unwrap();
     }
     let mut sweep = Sweep::new(at(100_000));
     assert_eq!(sweep.go_on(&table, at(100_000)), 0, "nothing is due at once");
@@ -159,7 +174,7 @@ fn sweep_frees_expired_flows_a_few_at_a_time_and_leaves_live_ones() {
 fn sweep_of_one_batch_is_bounded_however_late_it_is() {
     let table = FlowTable::new(1 << 16, RandomState::new());
     for number in 0..40_000 {
-        table.admit(&key(number), OPENED, at(0)).unwrap();
+        table.admit(&key(number), opened(State::Udp), at(0)).unwrap();
     }
     let ended = Sweep::new(at(0)).go_on(&table, at(1_000_000_000));
     assert!((1..=2_048).contains(&ended), "{ended}");
@@ -168,8 +183,8 @@ fn sweep_of_one_batch_is_bounded_however_late_it_is() {
 /// Every field of a flow is a function of its key, so a reader notices a mixture.
 fn derived(number: u64) -> Admission {
     let opened_by = if number.is_multiple_of(2) { End::First } else { End::Second };
-    let state = State::ALL[usize::try_from(number % 9).unwrap()];
-    Admission { opened_by, epoch: number * 7, state }
+    let state = State::ALL[usize::try_from(number % 10).unwrap()];
+    Admission { opened_by, epoch: number * 7, ..opened(state) }
 }
 
 #[test]
@@ -183,10 +198,10 @@ fn no_reader_sees_a_mixture_of_two_flows() {
             match table.find(&key(number), at(round / 100)) {
                 Some(flow) => {
                     hits += 1;
-                    let Admission { opened_by, epoch, state } = derived(number);
+                    let Admission { opened_by, epoch, state, .. } = derived(number);
                     assert_eq!((flow.epoch(), flow.state()), (epoch, state));
                     assert_eq!(flow.way(opened_by), Way::Original);
-                    flow.touch(at(round / 100), |state| state);
+                    flow.touch(at(round / 100));
                     if random.u8(..4) == 0 {
                         let _ = table.remove(&flow);
                     }
@@ -211,7 +226,8 @@ fn double_admission_is_withdrawn_whoever_notices_first() {
     for first_to_notice in [0, 1] {
         let table = table();
         let address = table.address(&key(1));
-        let places = [0, 1].map(|_| table.occupy(&address, &key(1), OPENED, at(0)).unwrap().0);
+        let places =
+            [0, 1].map(|_| table.occupy(&address, &key(1), &opened(State::Udp), at(0)).unwrap().0);
         assert_eq!(table.live(), 2);
         let mut sum = Admitted::default();
         for worker in [first_to_notice, 1 - first_to_notice] {
@@ -241,7 +257,8 @@ fn two_workers_that_admit_the_same_flow_leave_one() {
             }
             // One of them starts a little later, each time by another little.
             (0..number % 32 * me as u64).for_each(|_| std::hint::spin_loop());
-            let Admitted { started, ended } = table.admit(&key(number), OPENED, at(0)).unwrap();
+            let Admitted { started, ended } =
+                table.admit(&key(number), opened(State::Udp), at(0)).unwrap();
             sum.started += started;
             sum.ended += ended;
         }
@@ -256,38 +273,6 @@ fn two_workers_that_admit_the_same_flow_leave_one() {
 }
 
 #[test]
-fn directions_of_a_flow_on_two_workers_advance_one_state() {
-    let table = table();
-    for round in 0..2_000 {
-        let opened = Admission { state: State::Established, ..OPENED };
-        table.admit(&key(round), opened, at(0)).unwrap();
-        let flags = crate::parse::TcpFlags(1);
-        let fin = crate::parse::Signal::Tcp(crate::parse::Segment {
-            flags,
-            seq: 1,
-            ack: 1,
-            window: 1,
-            data_bytes: 0,
-            scale: None,
-        });
-        let close = |way| {
-            let flow = table.find(&key(round), at(0)).unwrap();
-            flow.touch(at(0), |state| match step(state, way, fin) {
-                Step::Stay(state) => state,
-                Step::Judge | Step::Replace => panic!("a FIN opens nothing"),
-            });
-        };
-        thread::scope(|scope| {
-            scope.spawn(|| close(Way::Original));
-            close(Way::Reply);
-        });
-        let flow = table.find(&key(round), at(0)).unwrap();
-        assert_eq!(flow.state(), State::Closing, "neither FIN is lost");
-        assert!(table.remove(&flow));
-    }
-}
-
-#[test]
 fn batch_finds_what_single_lookups_find() {
     let table = FlowTable::new(1 << 10, RandomState::new());
     let mut rng = fastrand::Rng::with_seed(0x5eed_0004);
@@ -296,7 +281,7 @@ fn batch_finds_what_single_lookups_find() {
         let now = at(round * 1_000);
         for _ in 0..rng.usize(..4) {
             let state = if rng.bool() { State::Udp } else { State::Opening };
-            let _ = table.admit(&key(rng.u64(..1_500)), Admission { state, ..OPENED }, now);
+            let _ = table.admit(&key(rng.u64(..1_500)), opened(state), now);
         }
         let keys: Vec<FlowKey> = (0..rng.usize(..70)).map(|_| key(rng.u64(..1_500))).collect();
         let mut found = vec![table.find(&key(0), now); keys.len()];
@@ -315,27 +300,14 @@ fn batch_finds_what_single_lookups_find() {
 #[test]
 fn flow_is_the_same_again_until_it_is_renewed_or_over() {
     let table = table();
-    table.admit(&key(1), OPENED, at(0)).unwrap();
+    table.admit(&key(1), opened(State::Udp), at(0)).unwrap();
     let flow = table.find(&key(1), at(0)).unwrap();
-    table.find(&key(1), at(0)).unwrap().touch(at(1_000), |_| State::Other);
+    table.find(&key(1), at(0)).unwrap().touch(at(1_000));
     let again = flow.again().unwrap();
-    assert_eq!((again.state(), again.epoch()), (State::Other, 1));
+    assert_eq!((again.state(), again.epoch()), (State::Udp, 1));
+    assert_ne!(again.tenant.meta, flow.tenant.meta);
     assert!(table.find(&key(1), at(0)).unwrap().renew(2));
     assert!(flow.again().is_none());
     let renewed = table.find(&key(1), at(0)).unwrap();
     assert!(table.remove(&renewed) && renewed.again().is_none());
-}
-
-#[test]
-fn tags_of_a_word_are_compared_each_for_itself() {
-    let mut rng = fastrand::Rng::with_seed(0x5eed_0006);
-    let numbers = [0, 1, 2, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff];
-    for _ in 0..20_000 {
-        let tags = [(); LANES].map(|()| numbers[rng.usize(..numbers.len())]);
-        let word =
-            (0..).zip(tags).fold(0, |word, (at, tag)| word | u64::from(tag) << (at * TAG_BITS));
-        let tag = numbers[rng.usize(..numbers.len())];
-        let expected = (0..).zip(tags).map(|(at, own)| u32::from(own == tag) << at).sum::<u32>();
-        assert_eq!(lanes_equal(word, tag), expected, "{word:#x} {tag:#x}");
-    }
 }

@@ -8,12 +8,12 @@ use classifier::decision::Decision;
 use classifier::image::View;
 use classifier::packet::{Crossing, PacketKey};
 
-use super::case::opening_of_reply;
+use super::case::opening;
 use crate::device::{BATCH_FRAMES, Port};
 use crate::disposition::DropReason;
-use crate::flow::{End, Flow, FlowKey, FlowTable, Start, Step, Way, start, step};
+use crate::flow::{End, Flow, FlowKey, FlowTable, Start, State, Way, start};
 use crate::moment::Moment;
-use crate::parse::{Packet, Parsed, parse};
+use crate::parse::{Packet, Parsed, Signal, parse};
 use crate::policy::Published;
 
 /// The batch under way. Its room is allocated once.
@@ -120,11 +120,9 @@ impl Ahead {
             let Ok(Parsed::Ip(packet)) = &seen.parsed else { continue };
             let flow =
                 seen.flow.map(|(at, sender)| (known.get(at).and_then(Option::as_ref), sender));
-            let question = match probable(packet, flow, policy.epoch) {
-                Some(Way::Original) => (packet.key, there),
-                Some(Way::Reply) => (opening_of_reply(packet), back),
-                None => continue,
-            };
+            let Some(way) = probable(packet, flow, policy.epoch) else { continue };
+            let (key, from_here) = opening(packet, way);
+            let question = (key, if from_here { there } else { back });
             seen.question = Some(questions.len());
             questions.push(question);
         }
@@ -160,15 +158,14 @@ impl Ahead {
 fn probable(packet: &Packet, flow: Option<(Option<&Flow<'_>>, End)>, epoch: u64) -> Option<Way> {
     let Some((known, sender)) = flow else { return Some(Way::Original) };
     let Some(flow) = known else {
-        let begins = start(packet.signal, packet.key.protocol);
-        return (begins != Start::Refuse).then_some(Way::Original);
+        let begins = start(packet.signal, packet.key.protocol, false);
+        return (!matches!(begins, Start::Refuse(_))).then_some(Way::Original);
     };
     let way = flow.way(sender);
     if flow.epoch() < epoch {
         return Some(way);
     }
-    match step(flow.state(), way, packet.signal) {
-        Step::Stay(_) => None,
-        Step::Judge | Step::Replace => Some(Way::Original),
-    }
+    // A SYN on a connection that is in use or over is probably not of that connection.
+    let begins_anew = matches!(packet.signal, Signal::Tcp(segment) if segment.flags.opens());
+    (begins_anew && flow.state() != State::Opening).then_some(Way::Original)
 }

@@ -7,13 +7,17 @@ use classifier::record::{Pending, RecordKind};
 
 use super::ahead::{Answer, Found};
 use super::ledger::{Judged, Ledger, Noted};
+use crate::checks::Checks;
 use crate::device::Port;
-use crate::disposition::{Disposition, DropReason};
-use crate::flow::{Admission, Admitted, End, Flow, FlowKey, FlowTable};
-use crate::flow::{Start, State, Step, Way, start, step};
+use crate::disposition::{Disposition, DropReason, Reasons};
+use crate::flow::{Admission, Admitted, Connection, End, Flow, FlowKey, FlowTable};
+use crate::flow::{Start, State, Tracked, Way, start};
 use crate::moment::Moment;
-use crate::parse::{Packet, Query, Signal};
+use crate::parse::{Packet, Query, Quote, Quoted, Segment, Signal};
 use crate::policy::Published;
+
+/// Attempts to judge a packet by its flow while other workers change it: one renews it, or answers its SYN, at a time.
+const ATTEMPTS: usize = 8;
 
 /// A packet and all that its fate depends on.
 pub(super) struct Case<'a> {
@@ -21,6 +25,9 @@ pub(super) struct Case<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) flows: &'a FlowTable,
     pub(super) ledger: &'a mut Ledger,
+    pub(super) checks: &'a Checks,
+    /// Whether flows stay allowed when policy changes.
+    pub(super) keep_on_policy_change: bool,
     pub(super) packet: &'a Packet,
     pub(super) in_port: Port,
     pub(super) length: usize,
@@ -42,11 +49,19 @@ impl<'a> Case<'a> {
         };
         match self.find(&key, known) {
             Some(flow) => self.judge_in(flow, &key, sender),
-            None => match start(self.packet.signal, self.packet.key.protocol) {
-                Start::Flow(state) => self.judge_opening(&key, sender, state, None),
-                Start::Nothing => self.judge_alone(),
-                Start::Refuse => Disposition::Drop(DropReason::TcpNotOpening),
-            },
+            None => self.judge_without(&key, sender),
+        }
+    }
+
+    /// A packet that belongs to no known flow.
+    fn judge_without(&mut self, key: &FlowKey, sender: End) -> Disposition {
+        let pick_up = self.ledger.rules(self.in_port).pick_up;
+        match start(self.packet.signal, self.packet.key.protocol, pick_up) {
+            Start::Flow(state) => self.judge_opening(key, self.admission(sender, state), None),
+            // Without a flow, not even a packet whose check is waived may pass for a part of one.
+            Start::Refuse(reason) if self.refuses(reason) => Disposition::Drop(reason),
+            Start::Nothing | Start::Refuse(DropReason::IcmpUnmatched) => self.judge_alone(),
+            Start::Refuse(_) => Disposition::Drop(DropReason::TcpNotOpening),
         }
     }
 
@@ -59,36 +74,122 @@ impl<'a> Case<'a> {
         known.and_then(Flow::again).or_else(|| self.flows.find(key, self.now))
     }
 
-    /// A packet of a known flow passes if the policy in force allows the flow.
+    /// A packet of a known flow passes if it belongs there and the policy in force allows the flow.
     ///
     /// A flow of a later publication than this batch's was allowed by a worker that is ahead of us: it stays as it is.
     fn judge_in(&mut self, mut flow: Flow<'a>, key: &FlowKey, sender: End) -> Disposition {
-        let (way, signal) = (flow.way(sender), self.packet.signal);
-        if flow.epoch() < self.policy.epoch && !self.is_still_allowed(&mut flow, way) {
-            return Disposition::Drop(DropReason::PolicyDenied);
-        }
-        match step(flow.state(), way, signal) {
-            Step::Stay(_) => {
-                flow.touch(self.now, |state| match step(state, way, signal) {
-                    Step::Stay(next) => next,
-                    Step::Judge | Step::Replace => state,
-                });
-                Disposition::Forward
+        for _ in 0..ATTEMPTS {
+            let way = flow.way(sender);
+            if self.is_outdated(&flow) && !self.is_still_allowed(&mut flow, way) {
+                return Disposition::Drop(DropReason::PolicyDenied);
             }
-            Step::Judge => self.judge_alone(),
-            Step::Replace => self.judge_opening(key, sender, State::Opening, Some(flow)),
+            let fate = match self.packet.signal {
+                Signal::Tcp(segment) => self.track(&flow, key, sender, &segment),
+                Signal::Error(quote) => Some(self.judge_error(&flow, way, &quote)),
+                Signal::Request(_) | Signal::Reply(_) | Signal::Datagram | Signal::Message => {
+                    flow.touch(self.now);
+                    Some(Disposition::Forward)
+                }
+            };
+            if let Some(fate) = fate {
+                return fate;
+            }
+            let Some(moved) = self.flows.find(key, self.now) else {
+                return self.judge_without(key, sender);
+            };
+            flow = moved;
         }
+        Disposition::Drop(DropReason::Internal)
+    }
+
+    /// A segment of a known connection. `None`: another worker changed the flow meanwhile.
+    fn track(
+        &mut self,
+        flow: &Flow<'a>,
+        key: &FlowKey,
+        sender: End,
+        segment: &Segment,
+    ) -> Option<Disposition> {
+        let way = flow.way(sender);
+        Some(match self.flows.track(flow, key, way, segment, self.now) {
+            Tracked::Refused(reason) if self.refuses(reason) => Disposition::Drop(reason),
+            Tracked::Passes | Tracked::Refused(_) => Disposition::Forward,
+            Tracked::Judged(expected) => {
+                let fate = self.judge_alone();
+                if let (Disposition::Forward, Some(expected)) = (fate, expected) {
+                    self.flows.expect(flow, expected);
+                }
+                fate
+            }
+            Tracked::Replaces => {
+                let admission = self.admission(sender, State::Opening);
+                self.judge_opening(key, admission, Some(*flow))
+            }
+            Tracked::Restarts(connection) => return self.restart(flow, key, sender, connection),
+            Tracked::Moved => return None,
+        })
+    }
+
+    /// The answer to a SYN that passed on a connection it did not belong to: if its direction is still allowed, its flow takes
+    /// the place of that one.
+    fn restart(
+        &mut self,
+        flow: &Flow<'a>,
+        key: &FlowKey,
+        sender: End,
+        connection: Connection,
+    ) -> Option<Disposition> {
+        let noted = self.noted_opening(Way::Reply);
+        let judged = self.classify(&noted);
+        if judged.verdict() == Verdict::Deny {
+            return Some(self.deny(noted, &judged));
+        }
+        let (opened_by, epoch) = (sender.other(), self.policy.epoch);
+        let admission = Admission { opened_by, epoch, state: State::Answered, connection };
+        if !self.flows.replace(flow, key, admission, self.now) {
+            return None;
+        }
+        *self.opened = true;
+        self.ledger.counters.flows_started += 1;
+        self.ledger.counters.flows_ended += 1;
+        self.ledger.record(RecordKind::Started, noted, &judged);
+        Some(self.allow(noted, &judged))
+    }
+
+    /// An ICMP error about a packet that `flow` had going `way`. It must come back to who sent that packet (RFC 5508 REQ-4),
+    /// and be about one in flight; who sends it does not matter. It passes as it is, and neither keeps the flow alive
+    /// nor ends it (RFC 5382 REQ-10, RFC 5508 REQ-6).
+    fn judge_error(&mut self, flow: &Flow<'a>, way: Way, quote: &Quote) -> Disposition {
+        let is_in_flight = match quote.part {
+            Quoted::Tcp(seq) => self.flows.is_in_flight(flow, way, seq),
+            Quoted::Query(_) | Quoted::Datagram => !flow.state().is_tcp(),
+        };
+        let matches = self.packet.key.dst == quote.key.src && is_in_flight;
+        if !matches && self.refuses(DropReason::IcmpUnmatched) {
+            return Disposition::Drop(DropReason::IcmpUnmatched);
+        }
+        if matches { Disposition::Forward } else { self.judge_alone() }
+    }
+
+    /// Whether a check that the packet failed is one that drops it. One that is set to count only is counted.
+    fn refuses(&mut self, reason: DropReason) -> bool {
+        let refuses = self.checks.refuse(reason);
+        if !refuses {
+            self.ledger.counters.note_noticed(self.in_port, Reasons::default().with(reason));
+        }
+        refuses
+    }
+
+    /// Whether a later policy has to allow the flow before its next packet passes.
+    fn is_outdated(&self, flow: &Flow<'_>) -> bool {
+        flow.epoch() < self.policy.epoch && !self.keep_on_policy_change
     }
 
     /// Judges a flow of an older publication again, by the packet that opened it, and cuts it if that is denied now.
     ///
     /// When another worker has changed the flow meanwhile, only this packet is decided here.
     fn is_still_allowed(&mut self, flow: &mut Flow<'_>, way: Way) -> bool {
-        let mut noted = self.noted();
-        if way == Way::Reply {
-            noted.packet = opening_of_reply(self.packet);
-            noted.in_port = self.in_port.other();
-        }
+        let noted = self.noted_opening(way);
         let judged = self.classify(&noted);
         if judged.verdict() == Verdict::Allow {
             let _ = flow.renew(self.policy.epoch);
@@ -107,8 +208,7 @@ impl<'a> Case<'a> {
     fn judge_opening(
         &mut self,
         key: &FlowKey,
-        sender: End,
-        state: State,
+        admission: Admission,
         over: Option<Flow<'_>>,
     ) -> Disposition {
         let noted = self.noted();
@@ -117,7 +217,6 @@ impl<'a> Case<'a> {
             return self.deny(noted, &judged);
         }
         *self.opened = true;
-        let admission = Admission { opened_by: sender, epoch: self.policy.epoch, state };
         let replaced = over.is_some_and(|over| self.flows.replace(&over, key, admission, self.now));
         let admitted = if replaced {
             Ok(Admitted { started: 1, ended: 1 })
@@ -187,6 +286,28 @@ impl<'a> Case<'a> {
         Judged { decision, pending: Some(pending) }
     }
 
+    /// The flow that this packet of `opened_by` begins.
+    fn admission(&self, opened_by: End, state: State) -> Admission {
+        let connection = match self.packet.signal {
+            Signal::Tcp(segment) if segment.flags.opens() => Connection::opened(&segment),
+            Signal::Tcp(segment) => Connection::picked_up(&segment),
+            Signal::Request(_)
+            | Signal::Reply(_)
+            | Signal::Error(_)
+            | Signal::Message
+            | Signal::Datagram => Connection::default(),
+        };
+        Admission { opened_by, epoch: self.policy.epoch, state, connection }
+    }
+
+    /// The packet that opened the flow of this one, which went `way`, as far as rules can see it.
+    fn noted_opening(&self, way: Way) -> Noted {
+        let noted = self.noted();
+        let (packet, from_here) = opening(self.packet, way);
+        let in_port = if from_here { self.in_port } else { self.in_port.other() };
+        Noted { packet, in_port, ..noted }
+    }
+
     fn noted(&self) -> Noted {
         Noted {
             packet: self.packet.key,
@@ -199,13 +320,30 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The packet that opened the flow which `reply` belongs to, as far as rules can see it.
-pub(super) fn opening_of_reply(reply: &Packet) -> PacketKey {
-    let PacketKey { src, dst, protocol, transport } = reply.key;
-    let transport = match (reply.signal, transport) {
-        (Signal::Reply(Query { kind, .. }), _) => Transport::Icmp { kind, code: 0 },
-        (_, Transport::Ports { src, dst }) => Transport::Ports { src: dst, dst: src },
-        (_, Transport::Icmp { .. } | Transport::Opaque) => transport,
+/// The packet that opened the flow which `packet` belongs to, going `way`, as far as rules can see it, and whether it came in
+/// by the same port. Of an ICMP error, `way` is that of the quoted packet, which came in by the other port.
+pub(super) fn opening(packet: &Packet, way: Way) -> (PacketKey, bool) {
+    let (key, asks, from_here) = match packet.signal {
+        Signal::Error(Quote { key, part: Quoted::Query(query) }) => (key, Some(query), false),
+        Signal::Error(Quote { key, .. }) => (key, None, false),
+        Signal::Reply(query) => (packet.key, Some(query), true),
+        Signal::Request(_) | Signal::Message | Signal::Datagram | Signal::Tcp(_) => {
+            (packet.key, None, true)
+        }
+    };
+    match way {
+        Way::Original => (key, from_here),
+        Way::Reply => (reversed(&key, asks), !from_here),
+    }
+}
+
+/// The other way of a conversation. What answers a query is the other way of that query.
+fn reversed(key: &PacketKey, query: Option<Query>) -> PacketKey {
+    let PacketKey { src, dst, protocol, transport } = *key;
+    let transport = match (query, transport) {
+        (Some(Query { kind, .. }), _) => Transport::Icmp { kind, code: 0 },
+        (None, Transport::Ports { src, dst }) => Transport::Ports { src: dst, dst: src },
+        (None, Transport::Icmp { .. } | Transport::Opaque) => transport,
     };
     PacketKey { src: dst, dst: src, protocol, transport }
 }

@@ -116,7 +116,7 @@ fn check(
 }
 
 /// What comes to pass here; the others have tests of their own.
-const REASONS: [DropReason; 10] = [
+const REASONS: [DropReason; 14] = [
     DropReason::NoPolicy,
     DropReason::Malformed,
     DropReason::VlanTags,
@@ -124,7 +124,11 @@ const REASONS: [DropReason; 10] = [
     DropReason::SourceRoute,
     DropReason::NeighbourDiscovery,
     DropReason::FragmentLimit,
+    DropReason::TcpFlags,
     DropReason::TcpNotOpening,
+    DropReason::TcpWindow,
+    DropReason::TcpClosed,
+    DropReason::IcmpUnmatched,
     DropReason::PolicyDenied,
     DropReason::FlowTableFull,
 ];

@@ -98,30 +98,47 @@ fn denied_packet_leaves_no_flow() {
 fn only_a_pure_syn_opens_a_connection() {
     for (client, server) in CLIENT.into_iter().zip(SERVER) {
         let mut gate = Gate::with(ingress(1, services()));
-        for flags in [0, ACK, SYN | ACK, SYN | FIN, SYN | RST, RST, FIN, FIN | ACK] {
+        let sent = |gate: &mut Gate, flags| {
             let frame = tagged(&[], client, server, Layer::Tcp(40_000, 22, flags));
-            let sent = gate.send(Port::A, &frame);
-            assert_eq!(sent, Disposition::Drop(DropReason::TcpNotOpening), "{flags:#04x}");
+            gate.send(Port::A, &frame)
+        };
+        for flags in [ACK, SYN | ACK, RST, RST | ACK, FIN | ACK] {
+            let refused = Disposition::Drop(DropReason::TcpNotOpening);
+            assert_eq!(sent(&mut gate, flags), refused, "{flags:#04x}");
         }
+        for flags in [0, SYN | FIN, SYN | RST, FIN] {
+            let refused = Disposition::Drop(DropReason::TcpFlags);
+            assert_eq!(sent(&mut gate, flags), refused, "{flags:#04x}");
+        }
+        assert_eq!(gate.flows.live(), 0);
         assert!(gate.passes(Port::A, &tagged(&[], client, server, Layer::Tcp(40_000, 22, SYN))));
     }
 }
 
 #[test]
-fn unsolicited_echo_reply_and_other_icmp_are_judged_one_by_one() {
+fn unsolicited_echo_reply_is_dropped_whatever_policy_says() {
     for (family, protocol) in [(0, 1), (1, 58)] {
+        let reply = tagged(&[], CLIENT[family], SERVER[family], Layer::Pong(9));
+        let mut gate = Gate::with(ingress(1, vec![of_protocol(protocol)]));
+        let unmatched = Disposition::Drop(DropReason::IcmpUnmatched);
+        assert_eq!(gate.send(Port::A, &reply), unmatched);
+        assert_eq!(gate.flows.live(), 0, "no flow");
+    }
+}
+
+#[test]
+fn icmp_that_is_neither_query_nor_error_is_judged_one_by_one() {
+    for (family, protocol, kind) in [(0, 1, 9), (1, 58, 144)] {
         let (client, server) = (CLIENT[family], SERVER[family]);
-        for layer in [Layer::Pong(9), Layer::Icmp(3, 1)] {
-            let frame = tagged(&[], client, server, layer);
-            let mut gate = Gate::with(ingress(1, services()));
-            let denied = Disposition::Drop(DropReason::PolicyDenied);
-            assert_eq!(gate.send(Port::A, &frame), denied);
-            gate.slot.publish(ingress(2, vec![of_protocol(protocol)]));
-            assert!(gate.passes(Port::A, &frame));
-            assert_eq!(gate.flows.live(), 0, "no flow");
-            gate.slot.publish(closed(3));
-            assert_eq!(gate.send(Port::A, &frame), denied);
-        }
+        let frame = tagged(&[], client, server, Layer::Icmp(kind, 0));
+        let mut gate = Gate::with(ingress(1, services()));
+        let denied = Disposition::Drop(DropReason::PolicyDenied);
+        assert_eq!(gate.send(Port::A, &frame), denied);
+        gate.slot.publish(ingress(2, vec![of_protocol(protocol)]));
+        assert!(gate.passes(Port::A, &frame));
+        assert_eq!(gate.flows.live(), 0, "no flow");
+        gate.slot.publish(closed(3));
+        assert_eq!(gate.send(Port::A, &frame), denied);
     }
 }
 

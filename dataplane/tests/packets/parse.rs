@@ -18,7 +18,8 @@ const SEED: u64 = 0x5eed_0002;
 /// As the frames of these tests are built.
 fn tcp(flags: u8) -> Signal {
     let flags = TcpFlags(flags);
-    Signal::Tcp(Segment { flags, seq: 1, ack: 0, window: 4096, data_bytes: 24, scale: None })
+    let (seq, ack) = (if flags.syn() { 1 } else { 2 }, if flags.ack() { 2 } else { 0 });
+    Signal::Tcp(Segment { flags, seq, ack, window: 4096, data_bytes: 24, scale: None })
 }
 
 /// Valid frames of every kind that policy judges, with what should be read.

@@ -140,6 +140,8 @@ impl Model {
         match fate {
             Disposition::Forward | Disposition::Complete { .. } => {
                 assert!(allowed || reply, "{}", context());
+                let is_known = self.open.contains_key(&same) || self.open.contains_key(&answered);
+                assert!(is_known || !needs_a_flow(packet.signal), "{}", context());
                 self.note(if allowed { "allowed by itself" } else { "allowed as a reply" });
                 self.open(&packet, same, answered, allowed, now);
             }
@@ -155,8 +157,8 @@ impl Model {
                 }
             }
             Disposition::Drop(reason) => {
-                assert_eq!(reason, DropReason::TcpNotOpening, "{}", context());
-                self.note("not opening");
+                let outcome = out_of_state(packet.signal, reason);
+                self.note(outcome.unwrap_or_else(|| panic!("{}", context())));
             }
         }
     }
@@ -184,6 +186,34 @@ impl Model {
     }
 }
 
+/// Whether a packet may pass only within a conversation.
+fn needs_a_flow(signal: Signal) -> bool {
+    match signal {
+        Signal::Tcp(segment) => segment.flags.0 & (SYN | ACK | RST | FIN) != SYN,
+        Signal::Reply(_) | Signal::Error(_) => true,
+        Signal::Request(_) | Signal::Message | Signal::Datagram => false,
+    }
+}
+
+/// What it means that a packet which policy may allow was dropped for this reason; `None` when it cannot have been.
+fn out_of_state(signal: Signal, reason: DropReason) -> Option<&'static str> {
+    match (signal, reason) {
+        (Signal::Tcp(segment), DropReason::TcpFlags) => {
+            let bits = segment.flags.0 & (SYN | ACK | RST | FIN);
+            let impossible = [0, FIN, SYN | FIN, SYN | RST, FIN | RST];
+            let contrary = bits & SYN != 0 && bits & (FIN | RST) != 0;
+            (impossible.contains(&bits) || contrary).then_some("impossible flags")
+        }
+        (Signal::Tcp(segment), DropReason::TcpNotOpening) => {
+            (needs_a_flow(signal) && segment.flags.0 != 0).then_some("not opening")
+        }
+        (Signal::Tcp(_), DropReason::TcpWindow) => Some("out of window"),
+        (Signal::Tcp(_), DropReason::TcpClosed) => Some("closed"),
+        (Signal::Reply(_) | Signal::Error(_), DropReason::IcmpUnmatched) => Some("unmatched"),
+        _ => None,
+    }
+}
+
 #[test]
 fn whatever_is_forwarded_is_allowed_by_the_reference_or_belongs_to_a_flow_that_was() {
     println!("seed {SEED:#x}");
@@ -191,7 +221,8 @@ fn whatever_is_forwarded_is_allowed_by_the_reference_or_belongs_to_a_flow_that_w
     let mut outcomes = BTreeMap::new();
     for number in 0..GATES {
         let sides = random.choice(SIDES).unwrap();
-        let rules = sides.map(|side| PortRules { side, pass_non_ip: random.u8(..4) == 0 });
+        let rules =
+            sides.map(|side| PortRules { side, pass_non_ip: random.u8(..4) == 0, pick_up: false });
         let mut gate = Gate::new(rules, 1 << 12, 1);
         let set = PolicySet::new();
         let mut traffic = Traffic { random: random.fork(), passed: Vec::new() };
@@ -217,7 +248,7 @@ fn whatever_is_forwarded_is_allowed_by_the_reference_or_belongs_to_a_flow_that_w
         outcomes = model.outcomes;
     }
     println!("{outcomes:?}");
-    assert_eq!(outcomes.len(), 9, "every outcome was reached: {outcomes:?}");
+    assert_eq!(outcomes.len(), 13, "every outcome was reached: {outcomes:?}");
     assert!(outcomes.values().all(|count| *count > 20), "and more than once: {outcomes:?}");
 }
 

@@ -138,12 +138,16 @@ fn ip_headers(src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeaders {
     }
 }
 
+/// A segment of a connection in which both sides begin at 1: their SYNs have that number, all else follows at 2 and
+/// acknowledges the other's SYN. All carry the same octets.
 fn tcp_header(from: u16, to: u16, flags: u8) -> TcpHeader {
-    let mut header = TcpHeader::new(from, to, 1, 4096);
+    let seq = if flags & SYN == 0 { 2 } else { 1 };
+    let mut header = TcpHeader::new(from, to, seq, 4096);
     header.fin = flags & FIN != 0;
     header.syn = flags & SYN != 0;
     header.rst = flags & RST != 0;
     header.ack = flags & ACK != 0;
+    header.acknowledgment_number = if header.ack { 2 } else { 0 };
     header
 }
 

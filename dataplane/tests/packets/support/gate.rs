@@ -7,6 +7,7 @@ use std::time::Duration;
 use classifier::image::Image;
 use classifier::packet::Side;
 use classifier::record::FlowRecord;
+use dataplane::checks::Checks;
 use dataplane::counters::{CounterBlock, Counters};
 use dataplane::device::Port;
 use dataplane::disposition::{Disposition, DropReason};
@@ -19,8 +20,8 @@ use rtrb::{Consumer, RingBuffer};
 use super::policy::INTERFACES;
 
 pub(crate) const RULES: [PortRules; 2] = [
-    PortRules { side: Side::Outside, pass_non_ip: false },
-    PortRules { side: Side::Inside, pass_non_ip: false },
+    PortRules { side: Side::Outside, pass_non_ip: false, pick_up: false },
+    PortRules { side: Side::Inside, pass_non_ip: false, pick_up: false },
 ];
 /// Wall-clock time at the origin of the tests' clock.
 pub(crate) const WALL_NS: u64 = 1_700_000_000_000_000_000;
@@ -110,6 +111,8 @@ pub(crate) fn pipeline(
     let counters = Arc::new(CounterBlock::new());
     let pipeline = Pipeline::new(Parts {
         ports,
+        checks: Checks::default(),
+        keep_on_policy_change: false,
         policy: slot.reader(),
         flows: Arc::clone(flows),
         counters: Arc::clone(&counters),
