@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use classifier::packet::Side;
 use classifier::record::FlowRecord;
+use dataplane::checks::Checks;
 use dataplane::counters::CounterBlock;
 use dataplane::device::Port;
 use dataplane::device::memory::MemoryDevice;
@@ -34,11 +35,13 @@ impl Gate {
     pub(crate) fn new(_setting: Setting, _strict: Strict) -> Self {
         let slot = PolicySlot::of_ports(["outside", "inside"].map(str::to_owned));
         slot.publish(reference());
-        let rules = |side| PortRules { side, pass_non_ip: false };
+        let rules = |side| PortRules { side, pass_non_ip: false, pick_up: false };
         let published = Arc::new(CounterBlock::new());
         let (records, consumer) = RingBuffer::new(1 << 12);
         let pipeline = Pipeline::new(Parts {
             ports: [rules(Side::Outside), rules(Side::Inside)],
+            checks: Checks::default(),
+            keep_on_policy_change: false,
             policy: slot.reader(),
             flows: Arc::new(FlowTable::new(1 << 12, RandomState::new())),
             counters: Arc::clone(&published),
