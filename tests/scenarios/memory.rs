@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use classifier::packet::Side;
 use classifier::record::FlowRecord;
-use dataplane::checks::Checks;
+use dataplane::checks::{Checks, Profile};
 use dataplane::counters::CounterBlock;
 use dataplane::device::Port;
 use dataplane::device::memory::MemoryDevice;
@@ -32,7 +32,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(_setting: Setting, _strict: Strict) -> Self {
+    pub(crate) fn new(_setting: Setting, strict: Strict) -> Self {
         let slot = PolicySlot::of_ports(["outside", "inside"].map(str::to_owned));
         slot.publish(reference());
         let rules = |side| PortRules { side, pass_non_ip: false, pick_up: false };
@@ -40,12 +40,12 @@ impl Gate {
         let (records, consumer) = RingBuffer::new(1 << 12);
         let pipeline = Pipeline::new(Parts {
             ports: [rules(Side::Outside), rules(Side::Inside)],
-            checks: Checks::default(),
-            keep_on_policy_change: false,
             policy: slot.reader(),
             flows: Arc::new(FlowTable::new(1 << 12, RandomState::new())),
             counters: Arc::clone(&published),
             records,
+            keep_on_policy_change: false,
+            checks: checks(strict),
             wall_offset_ns: 0,
         });
         let worker = Worker::new(MemoryDevice::new(512, 2048, 256), pipeline);
@@ -113,6 +113,14 @@ impl Gate {
             DropReason::ALL.map(count).to_vec()
         })
     }
+}
+
+fn checks(strict: Strict) -> Checks {
+    let profile = match strict {
+        Strict::Default => Profile::Default,
+        Strict::CommonCriteria => Profile::CcStrict,
+    };
+    Checks { profile, ..Checks::default() }
 }
 
 /// What was counted between two readings.
