@@ -12,6 +12,7 @@ use dataplane::counters::CounterBlock;
 use dataplane::device::memory::MemoryDevice;
 use dataplane::device::{BATCH_FRAMES, Port};
 use dataplane::flow::{Admission, Connection, End, FlowKey, FlowTable, State};
+use dataplane::fragment::{FragmentLimits, Fragments};
 use dataplane::moment::Moment;
 use dataplane::parse::{Parsed, parse};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
@@ -111,6 +112,7 @@ pub fn worker(rules: u16, slots: usize) -> Worker<MemoryDevice, Pipeline> {
         keep_on_policy_change: false,
         policy: slot.reader(),
         flows: Arc::new(FlowTable::new(slots, RandomState::new())),
+        fragments: Fragments::new(FragmentLimits::default(), RandomState::new()),
         counters: Arc::new(CounterBlock::new()),
         records,
         wall_offset_ns: 0,

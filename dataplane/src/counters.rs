@@ -34,12 +34,12 @@ pub struct Count {
 }
 
 impl Count {
-    fn note(&mut self, length: usize) {
+    pub(crate) fn note(&mut self, length: usize) {
         self.packets += 1;
         self.bytes += length as u64;
     }
 
-    fn retract(&mut self, length: usize) {
+    pub(crate) fn retract(&mut self, length: usize) {
         self.packets = self.packets.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(length as u64);
     }
@@ -192,6 +192,16 @@ impl Counters {
     /// It waits no longer.
     pub fn note_no_longer_held(&mut self, port: Port, length: usize) {
         self.port_mut(port).held.retract(length);
+    }
+
+    /// These wait no longer and are dropped.
+    pub(crate) fn note_given_up(&mut self, port: Port, reason: DropReason, frames: Count) {
+        let counters = self.port_mut(port);
+        counters.held.packets = counters.held.packets.saturating_sub(frames.packets);
+        counters.held.bytes = counters.held.bytes.saturating_sub(frames.bytes);
+        if let Some(count) = counters.dropped.get_mut(reason.index()) {
+            count.add(frames);
+        }
     }
 
     /// A packet failed checks that are set to count only.

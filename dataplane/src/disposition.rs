@@ -1,5 +1,7 @@
 //! What the pipeline does with a frame: a packet is never an error, it is a disposition with a counted reason.
 
+use crate::fragment::Whole;
+
 /// The fate of one frame.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[must_use]
@@ -16,6 +18,10 @@ pub enum Disposition {
         /// What stands there when it leaves.
         value: [u8; 2],
     },
+    /// It is a fragment that was copied; its memory goes back to the port that received it.
+    Hold,
+    /// It was copied too, and with it its datagram is whole: all fragments leave by the other port.
+    Release(Whole),
 }
 
 /// Why a frame was dropped: exactly one for each dropped frame.
@@ -54,11 +60,12 @@ pub enum DropReason {
     NeighbourDiscovery,
     /// A fragment that cannot be part of a datagram: empty, not in units of eight, beyond 65,535, or too short a first one.
     FragmentInvalid,
-    /// A fragment of a datagram whose fragments overlap: all of it is discarded (RFC 5722).
+    /// A fragment of a datagram whose fragments overlap: all of it is discarded (RFC 5722). Or one that only repeats another
+    /// one exactly: it alone is dropped (RFC 8200 section 4.5).
     FragmentOverlap,
     /// A fragment of a datagram that was never whole.
     FragmentTimeout,
-    /// No room for fragments, or for another one of this datagram or source.
+    /// No room for fragments, or for another one of this datagram or source; also one that waited and had to give way.
     FragmentLimit,
     /// Control bits that no TCP sends: none, SYN with FIN or RST, FIN without ACK.
     TcpFlags,

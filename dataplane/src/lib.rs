@@ -6,6 +6,7 @@ pub mod crew;
 pub mod device;
 pub mod disposition;
 pub mod flow;
+pub mod fragment;
 pub mod handover;
 pub mod last_good;
 pub mod moment;

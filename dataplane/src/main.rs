@@ -20,6 +20,7 @@ use dataplane::crew::Crew;
 use dataplane::device::af_xdp::{self, AfXdpDevice, Opened, Queue, Sizes};
 use dataplane::device::interface::{self, Interface, KernelFiles};
 use dataplane::flow::FlowTable;
+use dataplane::fragment::{FragmentLimits, Fragments};
 use dataplane::handover::{Handover, Peers, Server};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
@@ -150,12 +151,14 @@ fn prepare(
             pick_up: false,
         });
         let (policy, flows) = (policy.reader(), Arc::clone(&flows));
+        let fragments = Fragments::new(FragmentLimits::default(), RandomState::new());
         let parts = Parts {
             ports,
             checks: settings.strictness.checks.clone(),
             keep_on_policy_change: false,
             policy,
             flows,
+            fragments,
             counters,
             records,
             wall_offset_ns,

@@ -19,6 +19,7 @@ use crate::counters::{CounterBlock, Counters, PortCounters};
 use crate::device::{BATCH_FRAMES, Port};
 use crate::disposition::{Disposition, DropReason};
 use crate::flow::{FlowTable, Sweep};
+use crate::fragment::{Fragments, Whole};
 use crate::moment::Moment;
 use crate::parse::Parsed;
 use crate::policy::PolicyReader;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub policy: PolicyReader,
     /// The one table of all workers.
     pub flows: Arc<FlowTable>,
+    /// Where this worker keeps fragments.
+    pub fragments: Fragments,
     /// Where this worker publishes its counters.
     pub counters: Arc<CounterBlock>,
     /// Takes flow records to the reporter.
@@ -63,6 +66,7 @@ pub struct Parts {
 pub struct Pipeline {
     policy: PolicyReader,
     flows: Arc<FlowTable>,
+    fragments: Fragments,
     sweep: Sweep,
     ledger: Ledger,
     checks: Checks,
@@ -82,6 +86,7 @@ impl Pipeline {
             keep_on_policy_change,
             policy,
             flows,
+            fragments,
             counters,
             records,
             wall_offset_ns,
@@ -89,6 +94,7 @@ impl Pipeline {
         Self {
             policy,
             flows,
+            fragments,
             sweep: Sweep::default(),
             ledger: Ledger::new(ports, records, wall_offset_ns),
             checks,
@@ -108,30 +114,27 @@ impl Pipeline {
     /// Looks up what all the frames need, then decides over one after the other. Without a policy nothing passes, not
     /// even what passes below it.
     fn decide(&mut self, in_port: Port, frames: &[&[u8]], dispositions: &mut [Disposition]) {
-        let Self { policy, flows, ledger, checks, keep_on_policy_change, ahead, now, .. } = self;
+        let Self { policy, flows, fragments, ledger, checks, ahead, now, .. } = self;
         let Some(policy) = policy.snapshot() else {
             dispositions.fill(Disposition::Drop(DropReason::NoPolicy));
             return;
         };
         let (view, flows, now) = (&policy.image.view(), &**flows, *now);
-        let keep_on_policy_change = *keep_on_policy_change;
+        let keep_on_policy_change = self.keep_on_policy_change;
         let mut known = [None; BATCH_FRAMES];
-        ahead.parse(frames, in_port);
+        ahead.parse(frames, in_port, fragments, now, &mut ledger.counters);
         ahead.find(flows, now, &mut known);
         ahead.classify(policy, view, ledger.crossings(in_port, policy), &known);
         let mut opened = false;
-        for ((frame, disposition), foreseen) in
-            frames.iter().zip(dispositions).zip(ahead.foreseen(&known))
-        {
-            let Foreseen { parsed, flow, answer } = foreseen;
+        for (disposition, foreseen) in dispositions.iter_mut().zip(ahead.foreseen(&known)) {
+            let Foreseen { parsed, length, whole, flow, answer } = foreseen;
             *disposition = match parsed {
                 Err(reason) => Disposition::Drop(reason),
                 Ok(Parsed::Arp | Parsed::NeighbourDiscovery) => Disposition::Forward,
                 Ok(Parsed::NonIp) if ledger.rules(in_port).pass_non_ip => Disposition::Forward,
                 Ok(Parsed::NonIp) => Disposition::Drop(DropReason::NonIp),
-                Ok(Parsed::Fragment(_)) => Disposition::Drop(DropReason::FragmentLimit),
+                Ok(Parsed::Fragment(_)) => Disposition::Hold,
                 Ok(Parsed::Ip(packet)) => {
-                    let length = frame.len();
                     let (ledger, opened, packet) = (&mut *ledger, &mut opened, &packet);
                     Case {
                         policy,
@@ -150,8 +153,30 @@ impl Pipeline {
                     .decide(flow)
                 }
             };
+            if let Some(whole) = whole {
+                *disposition = decide_whole(*disposition, whole, fragments, &mut ledger.counters);
+            }
         }
     }
+}
+
+/// What becomes of all fragments of a datagram, when this becomes of it.
+fn decide_whole(
+    disposition: Disposition,
+    whole: Whole,
+    fragments: &mut Fragments,
+    counters: &mut Counters,
+) -> Disposition {
+    let reason = match disposition {
+        Disposition::Forward => return Disposition::Release(whole),
+        Disposition::Drop(reason) => reason,
+        // Not of a packet; and of fragments nobody leaves a checksum to hardware.
+        Disposition::Complete { .. } | Disposition::Hold | Disposition::Release(_) => {
+            DropReason::Internal
+        }
+    };
+    fragments.discard(whole, reason, counters);
+    Disposition::Drop(reason)
 }
 
 impl Judge for Pipeline {
@@ -177,6 +202,9 @@ impl Judge for Pipeline {
                 Disposition::Forward | Disposition::Complete { .. } => {
                     counters.note_forwarded(in_port, frame.len());
                 }
+                // Counted when it was copied.
+                Disposition::Hold => {}
+                Disposition::Release(_) => counters.note_held(in_port, frame.len()),
                 Disposition::Drop(reason) => {
                     counters.note_dropped(in_port, reason, frame.len());
                 }
@@ -188,9 +216,14 @@ impl Judge for Pipeline {
         self.ledger.counters.note_unsent(in_port, length as usize);
     }
 
-    /// Frees places of silent flows, and lets others see what was counted.
+    fn release(&mut self, datagram: Whole, send: &mut dyn FnMut(&[u8]) -> bool) {
+        self.fragments.release(datagram, send, &mut self.ledger.counters);
+    }
+
+    /// Frees places of silent flows and fragments that waited for too long, and lets others see what was counted.
     fn end_batch(&mut self) {
         self.ledger.counters.flows_ended += self.sweep.go_on(&self.flows, self.now);
+        self.fragments.end_batch(self.now, &mut self.ledger.counters);
         debug_assert!(self.ledger.counters.ports.iter().all(PortCounters::balances));
         self.published.publish(&self.ledger.counters);
     }

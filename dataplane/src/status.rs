@@ -95,6 +95,7 @@ mod tests {
     use super::*;
     use crate::checks::Checks;
     use crate::device::memory::MemoryDevice;
+    use crate::fragment::{FragmentLimits, Fragments};
     use crate::pipeline::{Parts, Pipeline, PortRules};
     use crate::policy::PolicySlot;
     use crate::worker::Worker;
@@ -111,6 +112,7 @@ mod tests {
                 keep_on_policy_change: false,
                 policy: PolicySlot::new().reader(),
                 flows: Arc::clone(&flows),
+                fragments: Fragments::new(FragmentLimits::default(), RandomState::new()),
                 counters: Arc::clone(block),
                 records: RingBuffer::new(16).0,
                 wall_offset_ns: 0,

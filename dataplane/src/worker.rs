@@ -8,6 +8,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::device::{BATCH_FRAMES, Device, Frame, Port};
 use crate::disposition::{Disposition, DropReason};
+use crate::fragment::Whole;
 
 /// Longest sleep of an idle worker: how late it may notice that it shall stop, or that time has passed.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
@@ -30,6 +31,10 @@ pub trait Judge {
 
     /// A frame of `length` bytes that was judged to be forwarded found the transmit ring full and is dropped.
     fn account_unsent(&mut self, in_port: Port, length: u32);
+
+    /// Sends the frames that leave for one that was judged `Disposition::Release`, by `send`, which says whether there was room,
+    /// and counts them. Only who judges so needs it.
+    fn release(&mut self, _datagram: Whole, _send: &mut dyn FnMut(&[u8]) -> bool) {}
 
     /// Comes after the last frame of a round.
     fn end_batch(&mut self) {}
@@ -115,7 +120,12 @@ fn dispose<D: Device, J: Judge>(
             let written = device.write(&frame, at.into(), &value);
             debug_assert!(written, "a checksum lies behind the end of its frame");
         }
-        Disposition::Drop(_) => return device.release(frame),
+        Disposition::Drop(_) | Disposition::Hold => return device.release(frame),
+        Disposition::Release(datagram) => {
+            device.release(frame);
+            return judge
+                .release(datagram, &mut |bytes| device.transmit_copy(in_port.other(), bytes));
+        }
     }
     if let Err(frame) = device.transmit(in_port.other(), frame) {
         judge.account_unsent(in_port, frame.length);

@@ -12,6 +12,7 @@ use dataplane::device::Port;
 use dataplane::device::memory::MemoryDevice;
 use dataplane::disposition::DropReason;
 use dataplane::flow::FlowTable;
+use dataplane::fragment::{FragmentLimits, Fragments};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
 use dataplane::worker::Worker;
@@ -42,6 +43,7 @@ impl Gate {
             ports: [rules(Side::Outside), rules(Side::Inside)],
             policy: slot.reader(),
             flows: Arc::new(FlowTable::new(1 << 12, RandomState::new())),
+            fragments: Fragments::new(FragmentLimits::default(), RandomState::new()),
             counters: Arc::clone(&published),
             records,
             keep_on_policy_change: false,

@@ -9,9 +9,11 @@ use classifier::image::View;
 use classifier::packet::{Crossing, PacketKey};
 
 use super::case::opening;
+use crate::counters::Counters;
 use crate::device::{BATCH_FRAMES, Port};
 use crate::disposition::DropReason;
 use crate::flow::{End, Flow, FlowKey, FlowTable, Start, State, Way, start};
+use crate::fragment::{Fragments, Taken, Whole};
 use crate::moment::Moment;
 use crate::parse::{Packet, Parsed, Signal, parse};
 use crate::policy::Published;
@@ -32,6 +34,9 @@ pub(super) struct Ahead {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     parsed: Result<Parsed, DropReason>,
+    /// Its length; that of the whole datagram where it makes one whole, which then is what was parsed.
+    length: usize,
+    whole: Option<Whole>,
     /// Position of its flow's key, and which end of the flow sent it.
     flow: Option<(usize, End)>,
     /// Position of what will probably be asked of the policy, if anything will.
@@ -44,6 +49,8 @@ type Question = (PacketKey, Crossing);
 /// A frame with all that was looked up for it.
 pub(super) struct Foreseen<'a, 'f> {
     pub(super) parsed: Result<Parsed, DropReason>,
+    pub(super) length: usize,
+    pub(super) whole: Option<Whole>,
     pub(super) flow: Option<Found<'f>>,
     pub(super) answer: Option<Answer<'a>>,
 }
@@ -76,13 +83,32 @@ impl Ahead {
         }
     }
 
-    /// Begins a batch: reads the headers of at most `BATCH_FRAMES` frames.
-    pub(super) fn parse(&mut self, frames: &[&[u8]], in_port: Port) {
+    /// Begins a batch: reads the headers of at most `BATCH_FRAMES` frames, and lets those wait that are fragments.
+    pub(super) fn parse(
+        &mut self,
+        frames: &[&[u8]],
+        in_port: Port,
+        fragments: &mut Fragments,
+        now: Moment,
+        counters: &mut Counters,
+    ) {
         let Self { seen, keys, .. } = self;
         seen.clear();
         keys.clear();
         for frame in frames.iter().take(BATCH_FRAMES) {
-            let parsed = parse(frame);
+            let (mut parsed, mut length, mut whole) = (parse(frame), frame.len(), None);
+            if let Ok(Parsed::Fragment(piece)) = &parsed {
+                match fragments.take(piece, frame, in_port, now, counters) {
+                    Taken::Held => {}
+                    Taken::Refused(reason) => parsed = Err(reason),
+                    Taken::Whole(datagram) => {
+                        whole = Some(datagram);
+                        let rebuilt = fragments.rebuild(datagram);
+                        length = rebuilt.map_or(length, <[u8]>::len);
+                        parsed = rebuilt.and_then(parse_whole);
+                    }
+                }
+            }
             let flow = match &parsed {
                 Ok(Parsed::Ip(packet)) => FlowKey::of(packet, in_port).map(|(key, sender)| {
                     keys.push(key);
@@ -90,7 +116,7 @@ impl Ahead {
                 }),
                 _ => None,
             };
-            seen.push(Seen { parsed, flow, question: None });
+            seen.push(Seen { parsed, length, whole, flow, question: None });
         }
     }
 
@@ -139,7 +165,8 @@ impl Ahead {
         &'a self,
         known: &'a [Option<Flow<'f>>; BATCH_FRAMES],
     ) -> impl Iterator<Item = Foreseen<'a, 'f>> {
-        self.seen.iter().map(move |Seen { parsed, flow, question }| {
+        self.seen.iter().map(move |seen| {
+            let Seen { parsed, length, whole, flow, question } = *seen;
             let flow = flow.and_then(|(at, sender)| {
                 let (key, known) = (*self.keys.get(at)?, *known.get(at)?);
                 Some(Found { key, sender, known })
@@ -148,8 +175,17 @@ impl Ahead {
                 let (question, decision) = (self.questions.get(at)?, self.decisions.get(at)?);
                 Some(Answer { question, decision, pending: self.pending.get(at) })
             });
-            Foreseen { parsed: *parsed, flow, answer }
+            Foreseen { parsed, length, whole, flow, answer }
         })
+    }
+}
+
+/// Reads a datagram that was put together. It is a packet that policy judges, or nothing.
+fn parse_whole(frame: &[u8]) -> Result<Parsed, DropReason> {
+    match parse(frame)? {
+        packet @ Parsed::Ip(_) => Ok(packet),
+        Parsed::NeighbourDiscovery => Err(DropReason::NeighbourDiscovery),
+        Parsed::Arp | Parsed::NonIp | Parsed::Fragment(_) => Err(DropReason::FragmentInvalid),
     }
 }
 

@@ -128,9 +128,9 @@ fn full_queue_costs_records_and_never_packets() {
 fn broken_and_random_frames_never_pass() {
     println!("seed {SEED:#x}");
     let mut random = fastrand::Rng::with_seed(SEED);
-    let mut gates = [Gate::new(RULES, 32, 32), Gate::with(closed(1)), Gate::with(closed(2))];
-    gates[2].slot.publish(ingress(3, vec![anything()]));
-    let [unconfigured, closed, open] = &mut gates;
+    let mut unconfigured = Gate::new(RULES, 32, 32);
+    let [mut closed, mut open] = [1, 2].map(|generation| Gate::with(closed(generation)));
+    open.slot.publish(ingress(3, vec![anything()]));
     let layers = [Layer::Tcp(1, 22, SYN), Layer::Udp(1, 53), Layer::Ping(1), Layer::Sctp(1, 2)];
     let families = CLIENT.into_iter().zip(SERVER);
     let mut valid: Vec<_> =
@@ -141,7 +141,7 @@ fn broken_and_random_frames_never_pass() {
     for bytes in &valid {
         for port in Port::BOTH {
             for length in 0..bytes.len() {
-                for gate in [&mut *unconfigured, &mut *closed, &mut *open] {
+                for gate in [&mut unconfigured, &mut closed, &mut open] {
                     assert!(!gate.passes(port, &bytes[..length]), "{length} of {bytes:02x?}");
                 }
             }

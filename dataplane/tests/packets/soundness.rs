@@ -156,6 +156,9 @@ impl Model {
                     }
                 }
             }
+            Disposition::Hold | Disposition::Release(_) => {
+                panic!("not of a fragment: {}", context())
+            }
             Disposition::Drop(reason) => {
                 let outcome = out_of_state(packet.signal, reason);
                 self.note(outcome.unwrap_or_else(|| panic!("{}", context())));

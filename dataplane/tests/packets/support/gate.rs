@@ -12,6 +12,7 @@ use dataplane::counters::{CounterBlock, Counters};
 use dataplane::device::Port;
 use dataplane::disposition::{Disposition, DropReason};
 use dataplane::flow::FlowTable;
+use dataplane::fragment::{FragmentLimits, Fragments};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
 use dataplane::worker::Judge;
@@ -25,6 +26,15 @@ pub(crate) const RULES: [PortRules; 2] = [
 ];
 /// Wall-clock time at the origin of the tests' clock.
 pub(crate) const WALL_NS: u64 = 1_700_000_000_000_000_000;
+
+/// Little room for fragments, so that tests see what happens when there is none.
+pub(crate) const FRAGMENTS: FragmentLimits = FragmentLimits {
+    bytes: 256 << 10,
+    bytes_per_source: 128 << 10,
+    datagrams: 64,
+    ipv4: Duration::from_secs(30),
+    ipv6: Duration::from_mins(1),
+};
 
 pub(crate) struct Gate {
     pub(crate) slot: PolicySlot,
@@ -115,6 +125,7 @@ pub(crate) fn pipeline(
         keep_on_policy_change: false,
         policy: slot.reader(),
         flows: Arc::clone(flows),
+        fragments: Fragments::new(FRAGMENTS, RandomState::new()),
         counters: Arc::clone(&counters),
         records: producer,
         wall_offset_ns: WALL_NS,
