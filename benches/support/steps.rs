@@ -89,8 +89,9 @@ pub fn table(keys: &[FlowKey], slots: usize) -> FlowTable {
     let admission = Admission {
         opened_by: End::First,
         epoch: 1,
-        state: State::Udp,
+        state: State::UdpAnswered,
         connection: Connection::default(),
+        is_limited: false,
     };
     for key in keys {
         table.admit(key, admission, Moment::default()).expect("room");

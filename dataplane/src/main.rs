@@ -131,10 +131,11 @@ fn prepare(
     devices: Vec<AfXdpDevice>,
     spool: Spool,
 ) -> (Vec<Post>, Reporter, Sources) {
-    let flows = Arc::new(FlowTable::with_timers(
+    let flows = Arc::new(FlowTable::with(
         settings.flows_max as usize,
         RandomState::new(),
         settings.strictness.timers,
+        settings.strictness.limits,
     ));
     let since = SystemTime::now();
     let wall_offset_ns = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();

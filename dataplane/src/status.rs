@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::counters::{Count, CounterBlock, Counters};
 use crate::device::Port;
 use crate::disposition::DropReason;
-use crate::flow::FlowTable;
+use crate::flow::{FlowTable, Timer};
 use crate::handover::status_line;
 use crate::reporter::ReporterCounters;
 use crate::settings::PortSettings;
@@ -50,6 +50,10 @@ impl Sources {
         status_line(lines, "flows.started", &sum.flows_started);
         status_line(lines, "flows.ended", &sum.flows_ended);
         status_line(lines, "flows.cut", &sum.flows_cut);
+        status_line(lines, "flows.gave-way", &self.flows.gave_way());
+        status_line(lines, "flows.half-open", &self.flows.half_open());
+        let patience = self.flows.timers().millis(Timer::TcpOpening) / 1_000;
+        status_line(lines, "flows.half-open-seconds", &patience);
         status_line(lines, "pending.differs", &sum.pending_differs);
     }
 }

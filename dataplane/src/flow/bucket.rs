@@ -17,6 +17,8 @@ const BUCKET_CROWDED: usize = 12;
 const LANES: usize = 4;
 /// Bits of a tag.
 const TAG_BITS: usize = 16;
+/// Later than every moment.
+pub(super) const NEVER: u64 = u64::MAX;
 /// The tag of a free place.
 pub(super) const NO_TAG: u16 = 0;
 
@@ -25,6 +27,8 @@ pub(super) const NO_TAG: u16 = 0;
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Bucket {
+    /// A moment in milliseconds before which nothing in the bucket can have been silent for too long; `NEVER` when it is empty.
+    due: AtomicU64,
     tags: [AtomicU64; BUCKET_SLOTS / LANES],
     pub(super) slots: [Slot; BUCKET_SLOTS],
 }
@@ -33,6 +37,7 @@ pub(super) struct Bucket {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'a> {
     pub(super) slot: &'a Slot,
+    due: &'a AtomicU64,
     tags: &'a AtomicU64,
     /// Which bits of the word.
     shift: usize,
@@ -73,6 +78,7 @@ impl<'a> Address<'a> {
 impl Bucket {
     pub(super) fn free() -> Self {
         Self {
+            due: AtomicU64::new(NEVER),
             tags: array::from_fn(|_| AtomicU64::new(0)),
             slots: array::from_fn(|_| Slot::free()),
         }
@@ -80,7 +86,24 @@ impl Bucket {
 
     fn place(&self, at: usize) -> Option<Place<'_>> {
         let (slot, tags) = (self.slots.get(at)?, self.tags.get(at / LANES)?);
-        Some(Place { slot, tags, shift: at % LANES * TAG_BITS })
+        Some(Place { slot, due: &self.due, tags, shift: at % LANES * TAG_BITS })
+    }
+
+    /// Before that moment no flow here needs to be looked at.
+    pub(super) fn due(&self) -> u64 {
+        self.due.load(Ordering::Acquire)
+    }
+
+    /// Whoever calls looks at all places now and says by `Place::expire_at` when the next look is due. A flow that comes
+    /// meanwhile says so itself, behind what it wrote.
+    pub(super) fn begin_look(&self) {
+        self.due.swap(NEVER, Ordering::AcqRel);
+    }
+
+    /// For its cache line only.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        self.due.load(Ordering::Relaxed)
     }
 
     pub(super) fn places(&self) -> impl Iterator<Item = Place<'_>> + use<'_> {
@@ -128,6 +151,11 @@ impl Bucket {
 }
 
 impl Place<'_> {
+    /// Its flow may have been silent for too long at this moment, in milliseconds.
+    pub(super) fn expire_at(self, millis: u64) {
+        self.due.fetch_min(millis, Ordering::AcqRel);
+    }
+
     /// Changes the tag; nobody else does, for who calls has claimed the place.
     pub(super) fn mark(self, tag: u16) {
         let own = u64::from(u16::MAX) << self.shift;

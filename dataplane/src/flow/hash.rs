@@ -24,7 +24,7 @@ impl Secret {
 
     /// Of these words as little-endian bytes.
     #[inline]
-    fn of_words(self, words: &[u64]) -> u64 {
+    pub(super) fn of_words(self, words: &[u64]) -> u64 {
         let Self([k0, k1]) = self;
         let mut state = [
             k0 ^ 0x736f_6d65_7073_6575,

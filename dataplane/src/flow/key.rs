@@ -106,6 +106,14 @@ fn query_ports(key: &PacketKey, part: Quoted) -> Option<([u16; 2], End)> {
     Some(if is_request { asked(query) } else { answered(query) })
 }
 
+impl FlowKey {
+    /// Both addresses, the first end's first.
+    pub(super) fn addresses(&self) -> [[u64; 2]; 2] {
+        let [a, b, c, d, ..] = self.0;
+        [[a, b], [c, d]]
+    }
+}
+
 fn ports(transport: Transport) -> [u16; 2] {
     match transport {
         Transport::Ports { src, dst } => [src, dst],

@@ -44,23 +44,55 @@ impl Limit {
     }
 }
 
+/// Not set: the default holds, which depends on the size of the table.
+const BY_TABLE: u32 = u32::MAX;
+
 /// What each limit is set to.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits([u32; Limit::ALL.len()]);
 
 impl Limits {
-    /// Sets one.
+    /// Sets one; 0 is no limit.
     #[must_use]
     pub fn with(mut self, limit: Limit, most: u32) -> Self {
         if let Some(value) = self.0.get_mut(limit.index()) {
-            *value = most;
+            *value = most.min(BY_TABLE - 1);
         }
         self
     }
 
-    /// What it is set to; `None` when there is no limit.
+    /// What it is set to for a table of `slots` flows; `None` when there is no limit.
+    ///
+    /// By default a quarter of the table is for half-open connections, and half of it for one source. How many half-open ones a
+    /// destination can bear, and how fast a source may be, is for the administrator to know: no limit.
     #[must_use]
-    pub fn of(&self, limit: Limit) -> Option<u32> {
-        self.0.get(limit.index()).copied().filter(|most| *most > 0)
+    pub fn of(&self, limit: Limit, slots: usize) -> Option<u32> {
+        let by_table = |part: usize| u32::try_from((slots / part).max(1)).unwrap_or(BY_TABLE);
+        let most = match (self.0.get(limit.index()), limit) {
+            (Some(&BY_TABLE) | None, Limit::HalfOpen) => by_table(4),
+            (Some(&BY_TABLE) | None, Limit::FlowsPerSource) => by_table(2),
+            (Some(&BY_TABLE) | None, _) => 0,
+            (Some(most), _) => *most,
+        };
+        (most > 0).then_some(most)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self([BY_TABLE; Limit::ALL.len()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_go_by_the_table_and_zero_is_no_limit() {
+        let of = |limits: Limits| Limit::ALL.map(|limit| limits.of(limit, 1_000));
+        assert_eq!(of(Limits::default()), [Some(250), None, None, Some(500), None]);
+        let set = Limits::default().with(Limit::HalfOpen, 0).with(Limit::NewFlowsPerSource, 9);
+        assert_eq!(of(set), [None, None, None, Some(500), Some(9)]);
     }
 }

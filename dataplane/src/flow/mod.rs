@@ -4,15 +4,19 @@
 //! start, nothing in it allocates, locks or waits. A flow lives in one of two buckets that its hash names, so a lookup
 //! looks at 32 places at most and mostly at two cache lines; when both are full of live flows, no more fit.
 
+mod admission;
 mod bucket;
 mod hash;
 mod key;
 mod limits;
 mod meta;
 mod numbers;
+mod pace;
+mod quota;
 mod slot;
 mod state;
 mod sweep;
+mod tally;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -20,15 +24,18 @@ mod timers;
 mod track;
 
 use std::hash::RandomState;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use self::bucket::{Address, BUCKET_SLOTS, Bucket, NO_TAG, Place};
+pub use self::admission::{Admission, Admitted};
+use self::bucket::{Address, BUCKET_SLOTS, Bucket, Place};
 use self::hash::Secret;
 pub use self::key::{End, FlowKey};
 pub use self::limits::{Limit, Limits};
-use self::slot::{Claim, Tenant};
+use self::quota::Quota;
+pub use self::quota::Refusal;
+use self::slot::Tenant;
 pub use self::state::{Pair, Start, State, Way, start};
 pub use self::sweep::Sweep;
 pub use self::tcp::Connection;
@@ -50,7 +57,8 @@ pub struct FlowTable {
     secret: Secret,
     timers: Timers,
     live: CachePadded<AtomicU64>,
-    half_open: CachePadded<AtomicU64>,
+    gave_way: CachePadded<AtomicU64>,
+    quota: Quota,
 }
 
 /// A known flow, as it was when it was looked up.
@@ -60,49 +68,24 @@ pub struct Flow<'a> {
     tenant: Tenant,
 }
 
-/// What a flow begins with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Admission {
-    /// The endpoint that sent the first packet.
-    pub opened_by: End,
-    /// Publication of the policy that allowed it.
-    pub epoch: u64,
-    /// The first state.
-    pub state: State,
-    /// What is known of a TCP connection. Not looked at for other flows.
-    pub connection: Connection,
-}
-
-/// What became of an admission.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Admitted {
-    /// Flows that started: one, or none when another worker had admitted the same flow already.
-    pub started: u64,
-    /// Flows that ended because this one took their place.
-    pub ended: u64,
-}
-
-/// No place for another flow.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Full;
-
 impl FlowTable {
-    /// A table with `slots` places, rounded up to a power of two between `SLOTS_MIN` and `SLOTS_MAX`, and timers as by
-    /// default. `random` keys the hash.
+    /// A table with `slots` places, rounded up to a power of two between `SLOTS_MIN` and `SLOTS_MAX`, with timers and limits
+    /// as by default. `random` keys the hash.
     #[must_use]
     pub fn new(slots: usize, random: RandomState) -> Self {
-        Self::with_timers(slots, random, Timers::default())
+        Self::with(slots, random, Timers::default(), Limits::default())
     }
 
-    /// The same with these timers.
+    /// The same with these timers and limits.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "the secret of one table is of no other")]
-    pub fn with_timers(slots: usize, random: RandomState, timers: Timers) -> Self {
+    pub fn with(slots: usize, random: RandomState, timers: Timers, limits: Limits) -> Self {
         let slots = slots.clamp(SLOTS_MIN, SLOTS_MAX).next_power_of_two();
         let buckets = (0..slots / BUCKET_SLOTS).map(|_| Bucket::free()).collect();
-        let none = || CachePadded::new(AtomicU64::new(0));
         let secret = Secret::of(&random);
-        Self { buckets, secret, timers, live: none(), half_open: none() }
+        let quota = Quota::new(limits, slots, secret);
+        let none = || CachePadded::new(AtomicU64::new(0));
+        Self { buckets, secret, timers, live: none(), gave_way: none(), quota }
     }
 
     /// Places in all.
@@ -120,25 +103,46 @@ impl FlowTable {
     /// Those of them that are TCP connections whose handshake is not complete.
     #[must_use]
     pub fn half_open(&self) -> u64 {
-        self.half_open.load(Ordering::Relaxed)
+        self.quota.half_open()
+    }
+
+    /// Flows that were live and gave way to new ones, for want of room.
+    #[must_use]
+    pub fn gave_way(&self) -> u64 {
+        self.gave_way.load(Ordering::Relaxed)
+    }
+
+    /// How long each flow may be silent now: half-open connections the shorter, the more of them there are.
+    #[must_use]
+    pub fn timers(&self) -> Timers {
+        let usual = self.timers.millis(Timer::TcpOpening);
+        self.timers.with_millis(Timer::TcpOpening, self.quota.opening_ms(usual))
     }
 
     /// The flow of `key`, unless it is silent for too long.
     #[must_use]
     pub fn find(&self, key: &FlowKey, now: Moment) -> Option<Flow<'_>> {
-        let address = self.address(key);
-        address.search(key).find(|flow| !flow.tenant.meta.is_expired(now, &self.timers))
+        let (address, timers) = (self.address(key), self.timers());
+        address.search(key).find(|flow| !flow.tenant.meta.is_expired(now, &timers))
     }
 
     /// Looks a batch up: `found` takes for each key what `find` says. Each step is taken for all keys before the next, so
     /// that their waits for memory overlap.
     pub fn find_batch<'a>(&'a self, keys: &[FlowKey], now: Moment, found: &mut [Option<Flow<'a>>]) {
         const CHUNK: usize = 64;
+        let timers = &self.timers();
         for (keys, found) in keys.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
             let mut addresses = [Address::NOWHERE; CHUNK];
             for (address, key) in addresses.iter_mut().zip(keys) {
                 *address = self.address(key);
             }
+            // For the cache lines only. Nothing else in this loop, so that as many as the core can are on their way at once.
+            let mut lines = 0;
+            for address in addresses.iter().take(keys.len()) {
+                let [first, _] = address.buckets;
+                lines ^= first.map_or(0, Bucket::touch);
+            }
+            std::hint::black_box(lines);
             // Mostly a flow is in its first bucket.
             let mut tagged = [0; CHUNK];
             for (tagged, address) in tagged.iter_mut().zip(&addresses).take(keys.len()) {
@@ -157,64 +161,13 @@ impl FlowTable {
                 found.iter_mut().zip(keys).zip(&addresses).zip(tagged)
             {
                 let [first, second] = address.buckets;
-                let in_first =
-                    first.and_then(|bucket| bucket.live_among(tagged, key, now, &self.timers));
+                let in_first = first.and_then(|bucket| bucket.live_among(tagged, key, now, timers));
                 *flow = in_first.or_else(|| {
                     let bucket = second?;
-                    bucket.live_among(bucket.tagged(address.tag), key, now, &self.timers)
+                    bucket.live_among(bucket.tagged(address.tag), key, now, timers)
                 });
             }
         }
-    }
-
-    /// Puts a flow into the table, decided before. A flow of the same key that is there and live is left as it is:
-    /// another worker admitted it a moment ago.
-    ///
-    /// # Errors
-    /// When all places that the flow may have are taken by live flows.
-    pub fn admit(
-        &self,
-        key: &FlowKey,
-        admission: Admission,
-        now: Moment,
-    ) -> Result<Admitted, Full> {
-        let address = self.address(key);
-        if let Some(flow) = address.search(key).next() {
-            if !flow.tenant.meta.is_expired(now, &self.timers) {
-                return Ok(Admitted::default());
-            }
-            if let Some(claim) = flow.place.slot.claim(flow.tenant.meta) {
-                self.end(&claim);
-                self.begin(claim, key, &admission, now);
-                return Ok(Admitted { started: 1, ended: 1 });
-            }
-        }
-        let Some((place, ended)) = self.occupy(&address, key, &admission, now) else {
-            return Err(Full);
-        };
-        Ok(self.withdraw_double(&address, key, place, ended))
-    }
-
-    /// Lets a new flow of the same key take the place of `flow`. False when `flow` is not there any more.
-    #[must_use]
-    pub fn replace(
-        &self,
-        flow: &Flow<'_>,
-        key: &FlowKey,
-        admission: Admission,
-        now: Moment,
-    ) -> bool {
-        let Some(claim) = flow.place.slot.claim_tenant(flow.tenant.meta) else { return false };
-        self.end(&claim);
-        self.begin(claim, key, &admission, now);
-        true
-    }
-
-    /// Removes `flow`. False when it is not there any more.
-    #[must_use]
-    pub fn remove(&self, flow: &Flow<'_>) -> bool {
-        let claim = flow.place.slot.claim_tenant(flow.tenant.meta);
-        claim.map(|claim| self.vacate(flow.place, claim)).is_some()
     }
 
     /// The two buckets and the tag that a key hashes to.
@@ -227,90 +180,6 @@ impl FlowTable {
         let buckets = [self.buckets.get(first), self.buckets.get(second)];
         let tag = u16::try_from(hash >> 48).unwrap_or(0) | 1;
         Address { buckets, tag }
-    }
-
-    /// Takes a free place in the bucket with more room, else in the other one, else that of an expired flow; and how many
-    /// flows ended by it.
-    fn occupy<'a>(
-        &self,
-        address: &Address<'a>,
-        key: &FlowKey,
-        admission: &Admission,
-        now: Moment,
-    ) -> Option<(Place<'a>, u64)> {
-        let settle_in = |place: Place<'a>, claim: Claim<'a>| {
-            place.mark(address.tag);
-            self.begin(claim, key, admission, now);
-            place
-        };
-        for bucket in address.roomier_first().into_iter().flatten() {
-            for place in bucket.places() {
-                let meta = place.slot.meta();
-                if meta.state().is_none()
-                    && let Some(claim) = place.slot.claim(meta)
-                {
-                    self.live.fetch_add(1, Ordering::Relaxed);
-                    return Some((settle_in(place, claim), 0));
-                }
-            }
-        }
-        address.places().find_map(|place| {
-            let meta = place.slot.meta();
-            let claim = meta.is_expired(now, &self.timers).then(|| place.slot.claim(meta))??;
-            self.end(&claim);
-            Some((settle_in(place, claim), 1))
-        })
-    }
-
-    /// Two workers may have admitted one flow at the same time, each without seeing the other's. At least one of them
-    /// sees both now; the earlier place stays.
-    fn withdraw_double(
-        &self,
-        address: &Address<'_>,
-        key: &FlowKey,
-        mine: Place<'_>,
-        ended: u64,
-    ) -> Admitted {
-        fence(Ordering::SeqCst);
-        let mut found = address.search(key);
-        let (Some(first), Some(second)) = (found.next(), found.next()) else {
-            return Admitted { started: 1, ended };
-        };
-        if !self.remove(&second) {
-            return Admitted { started: 1, ended };
-        }
-        if std::ptr::eq(second.place.slot, mine.slot) {
-            debug_assert!(!std::ptr::eq(first.place.slot, mine.slot), "one slot is found once");
-            return Admitted { started: 0, ended };
-        }
-        Admitted { started: 1, ended: ended + 1 }
-    }
-
-    fn vacate(&self, place: Place<'_>, claim: Claim<'_>) {
-        self.end(&claim);
-        place.mark(NO_TAG);
-        claim.vacate();
-        self.live.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The one place where a flow begins.
-    fn begin(&self, claim: Claim<'_>, key: &FlowKey, admission: &Admission, now: Moment) {
-        if admission.state.is_half_open() {
-            self.half_open.fetch_add(1, Ordering::Relaxed);
-        }
-        claim.settle(key, admission, now);
-    }
-
-    /// The one place where a flow ends, whose place was taken for that.
-    fn end(&self, claim: &Claim<'_>) {
-        if claim.state().is_some_and(State::is_half_open) {
-            self.leave_half_open(&claim.key());
-        }
-    }
-
-    /// The one place where a TCP connection ceases to be half open: its handshake is complete, or it is over.
-    fn leave_half_open(&self, _key: &FlowKey) {
-        self.half_open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -342,9 +211,12 @@ impl Flow<'_> {
         Some(self)
     }
 
-    /// Notes a packet of a flow that is no TCP connection: it is live as of `now`.
-    pub fn touch(&self, now: Moment) {
-        self.place.slot.touch(self.tenant.meta, now, |state| state);
+    /// Notes a packet of a flow that is no TCP connection, going `way`: it is live as of `now`.
+    pub fn touch(&self, way: Way, now: Moment) {
+        self.place.slot.touch(self.tenant.meta, now, |state| match way {
+            Way::Original => state,
+            Way::Reply => state.answered(),
+        });
     }
 
     /// Notes that a later policy allows it too. False when the flow is not there any more.

@@ -227,6 +227,12 @@ impl Claim<'_> {
         FlowKey(words)
     }
 
+    /// Which of the key's endpoints opened the flow in the slot.
+    pub(super) fn opened_by(&self) -> End {
+        let [.., last] = &self.slot.key;
+        if last.load(Ordering::Relaxed) & OPENED_BY_SECOND == 0 { End::First } else { End::Second }
+    }
+
     /// What is known of the TCP connection in the slot.
     pub(super) fn connection(&self) -> Connection {
         self.slot.numbers.load()
@@ -234,7 +240,7 @@ impl Claim<'_> {
 
     /// Puts a new flow into the slot.
     pub(super) fn settle(self, key: &FlowKey, admission: &Admission, now: Moment) {
-        let Admission { opened_by, epoch, state, connection } = admission;
+        let Admission { opened_by, epoch, state, connection, is_limited: _ } = admission;
         let mut words = key.0;
         if let (End::Second, [.., last]) = (opened_by, &mut words) {
             *last |= OPENED_BY_SECOND;
@@ -314,7 +320,7 @@ mod tests {
         now: Moment,
     ) {
         let connection = Connection::default();
-        let admission = Admission { opened_by, epoch, state, connection };
+        let admission = Admission { opened_by, epoch, state, connection, is_limited: true };
         slot.claim(slot.meta()).unwrap().settle(key, &admission, now);
     }
 

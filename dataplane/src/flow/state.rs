@@ -79,17 +79,23 @@ pub enum State {
     Closing,
     /// TCP: both FINs are acknowledged, or a RST ended it. Repetitions of its last segments pass, data never.
     Closed,
-    /// An ICMP query and its replies.
+    /// An ICMP query without a reply.
     Query,
-    /// UDP.
+    /// One with replies.
+    QueryAnswered,
+    /// UDP without an answer.
     Udp,
-    /// SCTP, and protocols of which we only see the number.
+    /// UDP both ways.
+    UdpAnswered,
+    /// SCTP, and protocols of which we only see the number, without an answer.
     Other,
+    /// The same both ways.
+    OtherAnswered,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Opening,
         Self::Answered,
         Self::Established,
@@ -98,8 +104,11 @@ impl State {
         Self::Closing,
         Self::Closed,
         Self::Query,
+        Self::QueryAnswered,
         Self::Udp,
+        Self::UdpAnswered,
         Self::Other,
+        Self::OtherAnswered,
     ];
 
     /// Which timer runs while a flow is silent in this state. A connection that is closed from one side only is still in use
@@ -113,9 +122,9 @@ impl State {
             }
             Self::Closing => Timer::TcpClosing,
             Self::Closed => Timer::TcpClosed,
-            Self::Query => Timer::IcmpQuery,
-            Self::Udp => Timer::Udp,
-            Self::Other => Timer::Other,
+            Self::Query | Self::QueryAnswered => Timer::IcmpQuery,
+            Self::Udp | Self::UdpAnswered => Timer::Udp,
+            Self::Other | Self::OtherAnswered => Timer::Other,
         }
     }
 
@@ -130,8 +139,40 @@ impl State {
             | Self::HalfClosedByReply
             | Self::Closing
             | Self::Closed => true,
-            Self::Query | Self::Udp | Self::Other => false,
+            Self::Query
+            | Self::QueryAnswered
+            | Self::Udp
+            | Self::UdpAnswered
+            | Self::Other
+            | Self::OtherAnswered => false,
         }
+    }
+
+    /// The state of a flow that is no TCP connection once its other side has answered.
+    #[must_use]
+    pub fn answered(self) -> Self {
+        match self {
+            Self::Query => Self::QueryAnswered,
+            Self::Udp => Self::UdpAnswered,
+            Self::Other => Self::OtherAnswered,
+            Self::Opening
+            | Self::Answered
+            | Self::Established
+            | Self::HalfClosedByOriginal
+            | Self::HalfClosedByReply
+            | Self::Closing
+            | Self::Closed
+            | Self::QueryAnswered
+            | Self::UdpAnswered
+            | Self::OtherAnswered => self,
+        }
+    }
+
+    /// Whether nobody but its opener has a part in it so far, so that anyone could have made it up: where there is no room, it
+    /// gives way.
+    #[must_use]
+    pub fn is_unanswered(self) -> bool {
+        matches!(self, Self::Opening | Self::Answered | Self::Query | Self::Udp | Self::Other)
     }
 
     /// Whether it is that of a connection whose handshake is not complete.

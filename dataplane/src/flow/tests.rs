@@ -6,7 +6,13 @@ use super::*;
 
 /// A flow without numbers.
 fn opened(state: State) -> Admission {
-    Admission { opened_by: End::First, epoch: 1, state, connection: Connection::default() }
+    Admission {
+        opened_by: End::First,
+        epoch: 1,
+        state,
+        connection: Connection::default(),
+        is_limited: true,
+    }
 }
 
 fn table() -> FlowTable {
@@ -56,9 +62,9 @@ fn removed_flow_is_gone_and_its_reader_powerless() {
     assert!(
         !table.remove(&flow)
             && !flow.renew(5)
-            && !table.replace(&flow, &key(1), opened(State::Udp), at(0))
+            && table.replace(&flow, &key(1), opened(State::Udp), at(0)) == Ok(Admitted::default())
     );
-    flow.touch(at(9_000));
+    flow.touch(Way::Original, at(9_000));
     assert!(table.find(&key(1), at(0)).is_none());
 }
 
@@ -68,7 +74,7 @@ fn renewed_flow_carries_the_new_epoch_and_can_be_touched() {
     table.admit(&key(1), opened(State::Udp), at(0)).unwrap();
     let mut flow = table.find(&key(1), at(0)).unwrap();
     assert!(flow.renew(2));
-    flow.touch(at(300_000));
+    flow.touch(Way::Original, at(300_000));
     let found = table.find(&key(1), at(600_000)).unwrap();
     assert_eq!((found.epoch(), found.state()), (2, State::Udp));
 }
@@ -92,7 +98,7 @@ fn packets_keep_a_flow_alive() {
     for minute in (0..60).step_by(4) {
         let now = at(minute * 60_000);
         let flow = table.find(&key(1), now).unwrap();
-        flow.touch(now);
+        flow.touch(Way::Original, now);
     }
     assert!(table.find(&key(1), at(62 * 60_000)).is_none());
 }
@@ -115,15 +121,15 @@ fn full_neighbourhood_refuses_until_a_flow_in_it_expires() {
     for number in 0..32 {
         let now = at(number * 1_000);
         assert_eq!(
-            table.admit(&key(number), opened(State::Udp), now),
+            table.admit(&key(number), opened(State::UdpAnswered), now),
             Ok(Admitted { started: 1, ended: 0 })
         );
     }
-    assert_eq!(table.admit(&key(32), opened(State::Udp), at(32_000)), Err(Full));
+    assert_eq!(table.admit(&key(32), opened(State::UdpAnswered), at(32_000)), Err(Refusal::Full));
     assert!((0..32).all(|number| table.find(&key(number), at(32_000)).is_some()));
     let late = at(301_000);
     assert_eq!(
-        table.admit(&key(32), opened(State::Udp), late),
+        table.admit(&key(32), opened(State::UdpAnswered), late),
         Ok(Admitted { started: 1, ended: 1 })
     );
     assert!(table.find(&key(0), late).is_none());
@@ -134,8 +140,8 @@ fn full_neighbourhood_refuses_until_a_flow_in_it_expires() {
 #[test]
 fn table_fills_to_four_fifths_before_it_refuses() {
     let table = FlowTable::new(1 << 14, RandomState::new());
-    let refused =
-        (0..13_107).filter(|number| table.admit(&key(*number), opened(State::Udp), at(0)).is_err());
+    let refused = (0..13_107)
+        .filter(|number| table.admit(&key(*number), opened(State::UdpAnswered), at(0)).is_err());
     assert_eq!(refused.count(), 0);
 }
 
@@ -157,17 +163,87 @@ fn sweep_frees_expired_flows_a_few_at_a_time_and_leaves_live_ones() {
     assert_eq!(sweep.go_on(&table, at(100_000)), 0, "nothing is due at once");
     let mut most = 0;
     let mut ended = 0;
-    for millis in (100_000..111_000).step_by(10) {
+    for millis in (100_000..102_000).step_by(10) {
         let now = sweep.go_on(&table, at(millis));
         most = most.max(now);
         ended += now;
     }
     assert_eq!((ended, table.live()), (1_000, 1_000));
-    assert!(most <= 16, "a bucket in 10 ms, not {most} flows");
+    assert!(most <= 3 * 16, "three buckets in 10 ms, not {most} flows");
     assert!(
         (0..2_000)
-            .all(|number| table.find(&key(number), at(111_000)).is_some() == (number % 2 == 1))
+            .all(|number| table.find(&key(number), at(102_000)).is_some() == (number % 2 == 1))
     );
+}
+
+#[test]
+fn bucket_is_looked_at_when_something_in_it_is_due_and_not_before() {
+    let table = table();
+    let flow = |number| table.find(&key(number), at(50_000)).unwrap();
+    table.admit(&key(1), opened(State::Query), at(0)).unwrap();
+    let looked_at = |now: u64| table.buckets.iter().filter(|it| it.due() <= now).count();
+    assert_eq!((looked_at(59_999), looked_at(60_000)), (0, 1));
+    flow(1).touch(Way::Reply, at(50_000));
+    let sweep = |now: u64| Sweep::new(at(now - 2_000)).go_on(&table, at(now));
+    assert_eq!(sweep(61_000), 0, "it was used since");
+    assert_eq!((looked_at(110_000), looked_at(110_000 + 129)), (0, 1));
+    assert_eq!((sweep(110_129), table.live(), looked_at(u64::MAX - 1)), (1, 0, 0));
+}
+
+#[test]
+fn half_open_ones_expire_sooner_the_more_there_are() {
+    let limits = Limits::default().with(Limit::HalfOpen, 1_000);
+    let table = FlowTable::with(1 << 13, RandomState::new(), Timers::default(), limits);
+    for number in 0..1_000 {
+        table.admit(&key(number * 8), opened(State::Opening), at(0)).unwrap();
+    }
+    assert_eq!((table.half_open(), table.timers().millis(Timer::TcpOpening)), (1_000, 5_000));
+    let mut sweep = Sweep::new(at(0));
+    let ended: u64 = (0..60_000).step_by(10).map(|now| sweep.go_on(&table, at(now))).sum();
+    // With 883 of them patience is a minute; those of one look all go.
+    assert!((110..=150).contains(&ended), "{ended}");
+    assert_eq!((table.half_open(), table.live()), (1_000 - ended, 1_000 - ended));
+    let ended: u64 = (60_000..250_000).step_by(10).map(|now| sweep.go_on(&table, at(now))).sum();
+    assert_eq!((table.half_open(), table.live(), ended > 0), (0, 0, true));
+}
+
+#[test]
+fn who_gives_way_is_never_a_flow_that_both_sides_have_a_part_in() {
+    use State::{Closed, Established, Opening, Udp, UdpAnswered};
+    let table = table();
+    // Oldest first: in use, in use, made up, closed, made up.
+    let states = [Established, UdpAnswered, Udp, Closed, Opening];
+    for (number, state) in (0..32).zip(states.into_iter().cycle()) {
+        table.admit(&key(number), opened(state), at(number)).unwrap();
+    }
+    let is_here = |number: u64| table.find(&key(number), at(100)).is_some();
+    let closed = (0..32).filter(|number| number % 5 == 3);
+    let made_up = (0..32).filter(|number| number % 5 == 2 || number % 5 == 4);
+    let order: Vec<u64> = closed.chain(made_up).collect();
+    for (new, gone) in (100..).zip(&order) {
+        assert!(is_here(*gone));
+        let admitted = table.admit(&key(new), opened(UdpAnswered), at(100));
+        assert_eq!(admitted, Ok(Admitted { started: 1, ended: 0 }));
+        assert!(!is_here(*gone) && is_here(new), "{gone}");
+    }
+    assert_eq!(table.admit(&key(200), opened(Opening), at(100)), Err(Refusal::Full));
+    assert!((0..32).filter(|number| number % 5 < 2).all(is_here));
+    assert_eq!((table.live(), table.gave_way(), table.half_open()), (32, order.len() as u64, 0));
+}
+
+#[test]
+fn half_open_ones_in_all_never_exceed_their_limit() {
+    let limits = Limits::default().with(Limit::HalfOpen, 10);
+    let table = FlowTable::with(0, RandomState::new(), Timers::default(), limits);
+    for number in 0..1_000 {
+        table.admit(&key(number), opened(State::Opening), at(number)).unwrap();
+        assert_eq!(table.half_open(), 10.min(number + 1));
+    }
+    assert!((990..1_000).all(|number| table.find(&key(number), at(1_000)).is_some()));
+    assert_eq!((table.live(), table.gave_way()), (10, 990));
+    let unlimited = Admission { is_limited: false, ..opened(State::Opening) };
+    table.admit(&key(2_000), unlimited, at(1_000)).unwrap();
+    assert_eq!(table.half_open(), 11, "counted only");
 }
 
 #[test]
@@ -201,7 +277,7 @@ fn no_reader_sees_a_mixture_of_two_flows() {
                     let Admission { opened_by, epoch, state, .. } = derived(number);
                     assert_eq!((flow.epoch(), flow.state()), (epoch, state));
                     assert_eq!(flow.way(opened_by), Way::Original);
-                    flow.touch(at(round / 100));
+                    flow.touch(Way::Original, at(round / 100));
                     if random.u8(..4) == 0 {
                         let _ = table.remove(&flow);
                     }
@@ -302,7 +378,7 @@ fn flow_is_the_same_again_until_it_is_renewed_or_over() {
     let table = table();
     table.admit(&key(1), opened(State::Udp), at(0)).unwrap();
     let flow = table.find(&key(1), at(0)).unwrap();
-    table.find(&key(1), at(0)).unwrap().touch(at(1_000));
+    table.find(&key(1), at(0)).unwrap().touch(Way::Original, at(1_000));
     let again = flow.again().unwrap();
     assert_eq!((again.state(), again.epoch()), (State::Udp, 1));
     assert_ne!(again.tenant.meta, flow.tenant.meta);

@@ -85,6 +85,15 @@ impl Timers {
         self
     }
 
+    /// Sets one in milliseconds.
+    #[must_use]
+    pub(super) fn with_millis(mut self, timer: Timer, most: u32) -> Self {
+        if let Some(millis) = self.0.get_mut(timer.index()) {
+            *millis = most;
+        }
+        self
+    }
+
     /// Milliseconds of silence after which it strikes.
     #[must_use]
     pub fn millis(&self, timer: Timer) -> u32 {

@@ -58,7 +58,7 @@ impl FlowTable {
             Step::Challenge(ack) => slot.challenge(meta, ack),
             Step::Close => {
                 let changed = slot.touch(meta, now, |_| State::Closed);
-                self.note_change(key, changed);
+                self.note_change(flow, key, changed, now);
                 changed.is_some()
             }
             Step::Judge(pending) => return Tracked::Judged(pending.map(Expected)),
@@ -109,14 +109,22 @@ impl FlowTable {
         let changed = slot.touch(meta, now, |state| {
             slot.connection(meta).map_or(state, |(_, connection)| connection.settled(state))
         });
-        self.note_change(key, changed);
+        self.note_change(flow, key, changed, now);
         true
     }
 
-    fn note_change(&self, key: &FlowKey, changed: Option<[State; 2]>) {
-        if changed.is_some_and(|[from, to]| from.is_half_open() && !to.is_half_open()) {
-            self.leave_half_open(key);
+    fn note_change(
+        &self,
+        flow: &Flow<'_>,
+        key: &FlowKey,
+        changed: Option<[State; 2]>,
+        now: Moment,
+    ) {
+        let Some([from, to]) = changed else { return };
+        if from.is_half_open() && !to.is_half_open() {
+            self.leave_half_open(flow, key);
         }
+        self.note_expiry(flow.place, to, now);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::checks::Checks;
 use crate::device::Port;
 use crate::disposition::{Disposition, DropReason, Reasons};
 use crate::flow::{Admission, Admitted, Connection, End, Flow, FlowKey, FlowTable};
-use crate::flow::{Start, State, Tracked, Way, start};
+use crate::flow::{Refusal, Start, State, Tracked, Way, start};
 use crate::moment::Moment;
 use crate::parse::{Packet, Query, Quote, Quoted, Segment, Signal};
 use crate::policy::Published;
@@ -87,7 +87,7 @@ impl<'a> Case<'a> {
                 Signal::Tcp(segment) => self.track(&flow, key, sender, &segment),
                 Signal::Error(quote) => Some(self.judge_error(&flow, way, &quote)),
                 Signal::Request(_) | Signal::Reply(_) | Signal::Datagram | Signal::Message => {
-                    flow.touch(self.now);
+                    flow.touch(way, self.now);
                     Some(Disposition::Forward)
                 }
             };
@@ -145,15 +145,17 @@ impl<'a> Case<'a> {
             return Some(self.deny(noted, &judged));
         }
         let (opened_by, epoch) = (sender.other(), self.policy.epoch);
-        let admission = Admission { opened_by, epoch, state: State::Answered, connection };
-        if !self.flows.replace(flow, key, admission, self.now) {
-            return None;
+        let is_limited = true;
+        let state = State::Answered;
+        let admission = Admission { opened_by, epoch, state, connection, is_limited };
+        match self.put(key, admission, Some(*flow)) {
+            Ok(0) => None,
+            Ok(_) => {
+                self.ledger.record(RecordKind::Started, noted, &judged);
+                Some(self.allow(noted, &judged))
+            }
+            Err(reason) => Some(Disposition::Drop(reason)),
         }
-        *self.opened = true;
-        self.ledger.counters.flows_started += 1;
-        self.ledger.counters.flows_ended += 1;
-        self.ledger.record(RecordKind::Started, noted, &judged);
-        Some(self.allow(noted, &judged))
     }
 
     /// An ICMP error about a packet that `flow` had going `way`. It must come back to who sent that packet (RFC 5508 REQ-4),
@@ -216,22 +218,55 @@ impl<'a> Case<'a> {
         if judged.verdict() == Verdict::Deny {
             return self.deny(noted, &judged);
         }
+        let started = match over {
+            Some(over) => match self.put(key, admission, Some(over)) {
+                Ok(0) => self.put(key, admission, None),
+                started => started,
+            },
+            None => self.put(key, admission, None),
+        };
+        match started {
+            Ok(started) => {
+                if started > 0 {
+                    self.ledger.record(RecordKind::Started, noted, &judged);
+                }
+                self.allow(noted, &judged)
+            }
+            Err(reason) => Disposition::Drop(reason),
+        }
+    }
+
+    /// Puts a flow into the table, in the place of `over` if there is one; how many started. A limit that is set to count
+    /// only is asked first, so that it is counted, and then passed over.
+    fn put(
+        &mut self,
+        key: &FlowKey,
+        admission: Admission,
+        over: Option<Flow<'_>>,
+    ) -> Result<u64, DropReason> {
+        let mut admitted = self.put_as(key, admission, over);
+        if let Err(refusal) = admitted
+            && !self.refuses(reason_of(refusal))
+        {
+            admitted = self.put_as(key, Admission { is_limited: false, ..admission }, over);
+        }
+        let Admitted { started, ended } = admitted.map_err(reason_of)?;
         *self.opened = true;
-        let replaced = over.is_some_and(|over| self.flows.replace(&over, key, admission, self.now));
-        let admitted = if replaced {
-            Ok(Admitted { started: 1, ended: 1 })
-        } else {
-            self.flows.admit(key, admission, self.now)
-        };
-        let Ok(Admitted { started, ended }) = admitted else {
-            return Disposition::Drop(DropReason::FlowTableFull);
-        };
         self.ledger.counters.flows_started += started;
         self.ledger.counters.flows_ended += ended;
-        if started > 0 {
-            self.ledger.record(RecordKind::Started, noted, &judged);
+        Ok(started)
+    }
+
+    fn put_as(
+        &self,
+        key: &FlowKey,
+        admission: Admission,
+        over: Option<Flow<'_>>,
+    ) -> Result<Admitted, Refusal> {
+        match over {
+            Some(over) => self.flows.replace(&over, key, admission, self.now),
+            None => self.flows.admit(key, admission, self.now),
         }
-        self.allow(noted, &judged)
     }
 
     /// A packet that policy judges by itself.
@@ -297,7 +332,7 @@ impl<'a> Case<'a> {
             | Signal::Message
             | Signal::Datagram => Connection::default(),
         };
-        Admission { opened_by, epoch: self.policy.epoch, state, connection }
+        Admission { opened_by, epoch: self.policy.epoch, state, connection, is_limited: true }
     }
 
     /// The packet that opened the flow of this one, which went `way`, as far as rules can see it.
@@ -317,6 +352,16 @@ impl<'a> Case<'a> {
             generation: self.policy.image.generation(),
             now: self.now,
         }
+    }
+}
+
+/// What the drop of a packet is counted as whose flow is refused.
+fn reason_of(refusal: Refusal) -> DropReason {
+    match refusal {
+        Refusal::Full => DropReason::FlowTableFull,
+        Refusal::HalfOpen => DropReason::HalfOpenLimit,
+        Refusal::FlowsOfSource => DropReason::SourceFlowLimit,
+        Refusal::NewFlowRate => DropReason::NewFlowRate,
     }
 }
 

@@ -82,7 +82,7 @@ fn packets_of_every_kind_are_judged_without_allocating() {
     }
     assert!(judged >= 100_000, "{judged}");
     let counters = worker.judge().counters();
-    assert!(counters.flows_started > 1_000 && counters.flows_ended > 1_000, "{counters:?}");
+    assert!(counters.flows_started > 1_000 && flows.gave_way() > 1_000, "{counters:?}");
     assert!(counters.flows_cut > 0 && counters.pending_differs > 0, "{counters:?}");
     assert!(counters.records_queued > 0 && counters.records_lost > 0);
     let reached =
@@ -91,7 +91,7 @@ fn packets_of_every_kind_are_judged_without_allocating() {
         DropReason::Malformed,
         DropReason::PolicyDenied,
         DropReason::TcpNotOpening,
-        DropReason::FlowTableFull,
+        DropReason::SourceFlowLimit,
         DropReason::TransmitRingFull,
     ] {
         assert!(reached(reason), "{reason:?}");

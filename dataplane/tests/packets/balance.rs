@@ -8,7 +8,7 @@ use dataplane::counters::{Count, CounterBlock};
 use dataplane::device::Port;
 use dataplane::device::memory::MemoryDevice;
 use dataplane::disposition::DropReason;
-use dataplane::flow::FlowTable;
+use dataplane::flow::{FlowTable, Limit, Limits, Timers};
 use dataplane::parse::Parsed;
 use dataplane::pipeline::Pipeline;
 use dataplane::policy::PolicySlot;
@@ -41,7 +41,8 @@ fn every_one_of_a_million_mixed_frames_is_accounted_for() {
     println!("seed {SEED:#x}");
     let mut random = fastrand::Rng::with_seed(SEED);
     let slot = PolicySlot::new();
-    let flows = Arc::new(FlowTable::new(1 << 9, RandomState::new()));
+    let limits = Limits::default().with(Limit::FlowsPerSource, 40);
+    let flows = Arc::new(FlowTable::with(1 << 9, RandomState::new(), Timers::default(), limits));
     let (pipeline, published, mut records) = pipeline(RULES, &slot, &flows, 1 << 8);
     let mut worker = Worker::new(MemoryDevice::new(512, 256, 40), pipeline);
     let mut tally = Tally::new();
@@ -110,7 +111,7 @@ fn check(
         let expected = REASONS.contains(&reason) || reason == DropReason::TransmitRingFull;
         assert_eq!(dropped.iter().sum::<u64>() > 0, expected, "{reason:?}: {dropped:?}");
     }
-    let ended = counters.flows_cut + counters.flows_ended;
+    let ended = counters.flows_cut + counters.flows_ended + flows.gave_way();
     assert_eq!(counters.flows_started, ended + flows.live(), "flows are accounted for too");
     assert!(counters.flows_cut > 0 && counters.flows_ended > 0 && counters.records_lost > 0);
 }
@@ -130,7 +131,7 @@ const REASONS: [DropReason; 14] = [
     DropReason::TcpClosed,
     DropReason::IcmpUnmatched,
     DropReason::PolicyDenied,
-    DropReason::FlowTableFull,
+    DropReason::SourceFlowLimit,
 ];
 
 impl Tally {

@@ -201,9 +201,12 @@ fn full_table_drops_what_policy_allows() {
     let mut gate = Gate::new(RULES, 0, 1 << 8);
     gate.slot.publish(ingress(1, services()));
     let capacity = u16::try_from(gate.flows.capacity()).unwrap();
-    let query = |port| tagged(&[], CLIENT[0], SERVER[0], Layer::Udp(port, 53));
+    // Each of another client: nobody may have more than half of the table.
+    let client = |port: u16| format!("198.18.10.{}", port + 1);
+    let query = |port| tagged(&[], &client(port), SERVER[0], Layer::Udp(port, 53));
+    let answer = |port| tagged(&[], SERVER[0], &client(port), Layer::Udp(53, port));
     for port in 0..capacity {
-        assert!(gate.passes(Port::A, &query(port)));
+        assert!(gate.passes(Port::A, &query(port)) && gate.passes(Port::B, &answer(port)));
     }
     let full = Disposition::Drop(DropReason::FlowTableFull);
     assert_eq!(gate.send(Port::A, &query(capacity)), full);
@@ -213,4 +216,17 @@ fn full_table_drops_what_policy_allows() {
     gate.now += Duration::from_secs(200);
     assert!(gate.passes(Port::A, &query(capacity)), "silent flows make room");
     assert!(gate.passes(Port::A, &query(3)));
+}
+
+#[test]
+fn source_with_half_of_the_table_gets_no_more_and_others_do() {
+    let mut gate = Gate::new(RULES, 0, 1 << 8);
+    gate.slot.publish(ingress(1, services()));
+    let share = u16::try_from(gate.flows.capacity() / 2).unwrap();
+    let query = |client: &str, port| tagged(&[], client, SERVER[0], Layer::Udp(port, 53));
+    assert!((0..share).all(|port| gate.passes(Port::A, &query("198.18.10.1", port))));
+    let refused = Disposition::Drop(DropReason::SourceFlowLimit);
+    assert_eq!(gate.send(Port::A, &query("198.18.10.1", 999)), refused);
+    assert!(gate.passes(Port::A, &query("198.18.10.1", 0)), "what it has goes on");
+    assert!(gate.passes(Port::A, &query("198.18.10.2", 999)));
 }

@@ -246,7 +246,8 @@ fn whatever_is_forwarded_is_allowed_by_the_reference_or_belongs_to_a_flow_that_w
         }
         let counters = gate.counters();
         assert!(counters.ports.iter().all(dataplane::counters::PortCounters::balances));
-        let accounted = counters.flows_cut + counters.flows_ended + gate.flows.live();
+        let gone = counters.flows_cut + counters.flows_ended + gate.flows.gave_way();
+        let accounted = gone + gate.flows.live();
         assert_eq!(counters.flows_started, accounted, "gate {number}");
         outcomes = model.outcomes;
     }

@@ -43,7 +43,12 @@ impl Connection {
             | State::HalfClosedByReply
             | State::Closing => self.in_use(state, way, segment),
             State::Closed => self.repetition(way, segment),
-            State::Query | State::Udp | State::Other => Step::Refuse(DropReason::Internal),
+            State::Query
+            | State::QueryAnswered
+            | State::Udp
+            | State::UdpAnswered
+            | State::Other
+            | State::OtherAnswered => Step::Refuse(DropReason::Internal),
         }
     }
 

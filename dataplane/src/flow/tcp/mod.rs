@@ -92,9 +92,14 @@ impl Connection {
     pub(crate) fn settled(&self, state: State) -> State {
         let Peers { sent, heard } = &self.peers;
         let is_in_use = match state {
-            State::Opening | State::Closed | State::Query | State::Udp | State::Other => {
-                return state;
-            }
+            State::Opening
+            | State::Closed
+            | State::Query
+            | State::QueryAnswered
+            | State::Udp
+            | State::UdpAnswered
+            | State::Other
+            | State::OtherAnswered => return state,
             State::Answered => self.is_shaken(),
             State::Established
             | State::HalfClosedByOriginal
