@@ -6,6 +6,7 @@ mod allocations;
 mod balance;
 mod batches;
 mod flows;
+mod honest;
 mod interfaces;
 mod parse;
 mod pending;

@@ -11,6 +11,9 @@ const BEYOND: Step = Step::Refuse(DropReason::TcpWindow);
 /// What a closed connection has no more room for.
 const OVER: Step = Step::Refuse(DropReason::TcpClosed);
 
+/// How far back an acknowledgment may lie however small windows are: van Rooij's MAXACKWINDOW.
+const LATE_ACK: u32 = 66_000;
+
 /// A segment, and numbers of both peers as its check needs them.
 struct Numbers<'a> {
     way: Way,
@@ -153,7 +156,7 @@ impl Connection {
             state != State::Answered || is_after(segment.ack, self.initial.of(way.other()));
         let is_behind_fin = sent.fin() && is_after(end, sent.end());
         if !numbers.may_reach(text_end)
-            || !numbers.is_recent()
+            || !numbers.is_recent(end)
             || !numbers.has_fair_ack()
             || !acks_syn
             || is_behind_fin
@@ -206,7 +209,7 @@ impl Connection {
         let numbers = self.numbers(way, segment);
         let Numbers { sent, heard_back, .. } = numbers;
         let is_in_place = if flags.rst() {
-            numbers.is_recent() && numbers.may_reach(segment.seq)
+            numbers.is_recent(segment.seq) && numbers.may_reach(segment.seq)
         } else if flags.fin() {
             sent.fin() && segment.seq.wrapping_add(1) == sent.end()
         } else {
@@ -243,16 +246,18 @@ impl Numbers<'_> {
     }
 
     /// Not older than one window of the receiver, or than what it lacks; a keepalive is one octet older (RFC 9293 section
-    /// 3.8.4).
-    fn is_recent(&self) -> bool {
+    /// 3.8.4). One that ends behind what the receiver has is of use however early it begins.
+    fn is_recent(&self, end: u32) -> bool {
+        let acked = self.heard_back.acked();
         let window_back = self.sent.end().wrapping_sub(self.sent_back.widest());
-        let unacked = self.heard_back.acked().wrapping_sub(1);
-        !is_after(earlier(window_back, unacked), self.segment.seq)
+        let oldest = earlier(window_back, acked.wrapping_sub(1));
+        is_after(end, acked) || !is_after(oldest, self.segment.seq)
     }
 
-    /// RFC 5961 section 5.2: it acknowledges nothing that was not sent, and nothing older than one window of the sender.
+    /// RFC 5961 section 5.2: it acknowledges nothing that was not sent, and nothing older than one window of the sender; or
+    /// than the largest window without scaling, so that a small one leaves room for segments that arrive late.
     fn has_fair_ack(&self) -> bool {
-        let oldest = self.heard.acked().wrapping_sub(self.sent.widest());
+        let oldest = self.heard.acked().wrapping_sub(self.sent.widest().max(LATE_ACK));
         is_within(self.segment.ack, oldest, self.sent_back.end())
     }
 

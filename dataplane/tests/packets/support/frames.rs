@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use classifier::packet::PacketKey;
+use dataplane::parse::{Packet, Signal};
 use etherparse::{IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header};
 use etherparse::{Ipv6Extensions, Ipv6FlowLabel, Ipv6Header};
 use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
@@ -29,6 +31,11 @@ pub(crate) enum Layer {
     Icmp(u8, u8),
     /// Protocol number.
     Raw(u8),
+}
+
+/// A packet without a frame.
+pub(crate) fn packet(key: PacketKey, signal: Signal) -> Packet {
+    Packet { key, vlans: [None; 2], signal }
 }
 
 /// An untagged frame.

@@ -1,6 +1,7 @@
 //! Conversations told segment by segment. The numbers of the scenarios are those of the assurance document: T rows by what
 //! one segment is to a connection, S rows where they need no network.
 
+mod attack;
 mod ending;
 mod opening;
 mod window;
