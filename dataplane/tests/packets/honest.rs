@@ -110,8 +110,8 @@ impl World<'_> {
         let Some(flow) = table.find(&key, now) else {
             assert!(segment.flags.opens(), "{segment:?} before the flow");
             let connection = Connection::opened(segment);
-            let admission =
-                Admission { opened_by: sender, epoch: 1, state: State::Opening, connection };
+            let (opened_by, state) = (sender, State::Opening);
+            let admission = Admission { opened_by, epoch: 1, state, connection, is_limited: true };
             table.admit(&key, admission, now).unwrap();
             return true;
         };
