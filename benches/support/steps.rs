@@ -24,6 +24,8 @@ use super::{ALLOWED_PORT, policy_set};
 
 /// From outside to inside.
 pub const INWARD: Crossing = Crossing::sides(Side::Outside, Side::Inside);
+/// Of the two ports.
+pub const SIDES: [Side; 2] = [Side::Outside, Side::Inside];
 
 /// A 64-byte UDP frame to the port, as `flow` numbers its source.
 ///
