@@ -233,10 +233,8 @@ fn frame(connection: u32, flags: u8, reply: bool, data: usize) -> Vec<u8> {
         (true, _) => (ack, seq.wrapping_add(1)),
         (false, false) => (seq.wrapping_add(1), ack.wrapping_add(1)),
     };
-    let [(src, sport), (dst, dport)] = match reply {
-        false => [(client, client_port), (server, server_port)],
-        true => [(server, server_port), (client, client_port)],
-    };
+    let ends = [(client, client_port), (server, server_port)];
+    let [(src, sport), (dst, dport)] = if reply { [ends[1], ends[0]] } else { ends };
     let tcp =
         PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(src, dst, 64).tcp(sport, dport, seq, 4_096);
     let tcp = if opens { tcp.syn() } else { tcp };
@@ -252,7 +250,7 @@ fn attack() -> Row {
     const FLOWS: u32 = 200_000;
     let mut rng = Rng::with_seed(11);
     let chosen =
-        (0..FLOWS).map(|number| udp(number << 12 | number >> 20, 0x7FFF - (number as u16 & 0xFFF)));
+        (0..FLOWS).map(|number| udp(number.rotate_left(12), 0x7FFF - (number as u16 & 0xFFF)));
     let chosen = p99(&chosen.collect::<Vec<_>>());
     let random: Vec<_> = (0..FLOWS).map(|_| udp(rng.u32(..), rng.u16(1..))).collect();
     let random = p99(&random);
