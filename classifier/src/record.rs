@@ -24,6 +24,8 @@ pub enum RecordKind {
     Started,
     /// An admitted flow lost its permission when policy changed.
     Cut,
+    /// A person ended an admitted flow.
+    Killed,
 }
 
 /// One line of the flow log, still in numbers; the image of `generation` turns them into names.
@@ -197,13 +199,13 @@ fn kind_byte(kind: RecordKind) -> u8 {
         RecordKind::Logged => 2,
         RecordKind::Started => 3,
         RecordKind::Cut => 4,
+        RecordKind::Killed => 5,
     }
 }
 
 fn kind_from(byte: u8) -> Option<RecordKind> {
-    [RecordKind::Denied, RecordKind::Logged, RecordKind::Started, RecordKind::Cut]
-        .into_iter()
-        .find(|kind| kind_byte(*kind) == byte)
+    use RecordKind::{Cut, Denied, Killed, Logged, Started};
+    [Denied, Logged, Started, Cut, Killed].into_iter().find(|kind| kind_byte(*kind) == byte)
 }
 
 fn transport_fields(transport: Transport) -> (u8, u16, u16) {

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, control, convert, dataplane, diff, drops, fmt, reach, status, trace, version,
+    check, control, convert, dataplane, diff, drops, flows, fmt, reach, status, trace, version,
 };
 
 const EXIT_STATUS: &str = "\
@@ -34,6 +34,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Show why frames were dropped, at which port, and what to do about it
     Drops(drops::Arguments),
+    /// Show live flows with names, labels and the rule that allows each, count them, or end them
+    Flows(flows::Arguments),
     /// Write the selectors of policy documents in canonical form, and touch nothing else
     Fmt(fmt::Arguments),
     /// Show exactly what may pass from one thing to another, and the rule that allows it
@@ -58,6 +60,7 @@ pub fn run(cli: &Cli) -> u8 {
         Command::Dataplane(arguments) => Ok(dataplane::run(arguments)),
         Command::Diff(arguments) => diff::run(arguments, out),
         Command::Drops(arguments) => drops::run(arguments, out),
+        Command::Flows(arguments) => flows::run(arguments, out),
         Command::Fmt(arguments) => fmt::run(arguments, out),
         Command::Reach(arguments) => reach::run(arguments, out),
         Command::Status(arguments) => status::run(arguments, out),

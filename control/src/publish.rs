@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use classifier::handover::flows::{self, Conversation, ListedFlow};
 use classifier::handover::{DESCRIPTORS_MAX, MESSAGE_MAX, Reply, Request};
 use classifier::image::{Image, ImageBytes, ImageError};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -94,16 +95,54 @@ impl Dataplane {
         }
     }
 
+    /// A page of live flows from `cursor` on, 0 being the first; and the cursor of the next page, if there is one.
+    ///
+    /// # Errors
+    /// When it is not there, or refuses.
+    pub fn flows(&self, cursor: u64) -> Result<(Option<u64>, Vec<ListedFlow>), HandoverError> {
+        let (page, _) = self.ask_for_bytes(Request::Flows, &cursor.to_le_bytes(), &[])?;
+        let (next, flows) = flows::decode_page(&page).ok_or(HandoverError::Garbled)?;
+        Ok((Some(next).filter(|next| *next != flows::END), flows))
+    }
+
+    /// Ends flows; returns how many of them there were.
+    ///
+    /// # Errors
+    /// When it is not there, or refuses: some may have ended then.
+    pub fn kill(&self, conversations: &[Conversation]) -> Result<u64, HandoverError> {
+        let mut killed = 0;
+        for some in conversations.chunks(flows::KILL_FLOWS_MAX) {
+            let body: Vec<u8> = some.iter().flat_map(Conversation::encode).collect();
+            let (count, _) = self.ask_for_bytes(Request::Kill, &body, &[])?;
+            let count = str::from_utf8(&count).ok().and_then(|count| count.parse::<u64>().ok());
+            killed += count.ok_or(HandoverError::Garbled)?;
+        }
+        Ok(killed)
+    }
+
     fn ask(
         &self,
         request: Request,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(String, Vec<OwnedFd>), HandoverError> {
-        let answer = self.exchange(request, descriptors);
-        let (reply, text, descriptors) = answer.map_err(|error| self.unreachable(error))?;
-        match reply.and_then(Reply::from_byte) {
-            Some(Reply::Done) => Ok((text, descriptors)),
-            Some(Reply::Refused) => Err(HandoverError::Refused(text)),
+        let (text, descriptors) = self.ask_for_bytes(request, &[], descriptors)?;
+        Ok((String::from_utf8_lossy(&text).into_owned(), descriptors))
+    }
+
+    fn ask_for_bytes(
+        &self,
+        request: Request,
+        body: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(Vec<u8>, Vec<OwnedFd>), HandoverError> {
+        let answer = self.exchange(request, body, descriptors);
+        let (mut bytes, descriptors) = answer.map_err(|error| self.unreachable(error))?;
+        let rest = bytes.split_off(bytes.len().min(1));
+        match bytes.first().copied().and_then(Reply::from_byte) {
+            Some(Reply::Done) => Ok((rest, descriptors)),
+            Some(Reply::Refused) => {
+                Err(HandoverError::Refused(String::from_utf8_lossy(&rest).into_owned()))
+            }
             None => Err(HandoverError::Garbled),
         }
     }
@@ -111,14 +150,15 @@ impl Dataplane {
     fn exchange(
         &self,
         request: Request,
+        body: &[u8],
         descriptors: &[BorrowedFd<'_>],
-    ) -> io::Result<(Option<u8>, String, Vec<OwnedFd>)> {
+    ) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         let flags = SocketFlags::CLOEXEC;
         let peer = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         sockopt::set_socket_timeout(&peer, sockopt::Timeout::Recv, Some(ANSWER_TIMEOUT))?;
         sockopt::set_socket_timeout(&peer, sockopt::Timeout::Send, Some(ANSWER_TIMEOUT))?;
         connect(&peer, &SocketAddrUnix::new(&self.socket)?)?;
-        send(&peer, request, descriptors)?;
+        send(&peer, request, body, descriptors)?;
         receive(&peer)
     }
 
@@ -186,22 +226,28 @@ impl fmt::Display for HandoverError {
 
 impl std::error::Error for HandoverError {}
 
-fn send(peer: &OwnedFd, request: Request, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn send(
+    peer: &OwnedFd,
+    request: Request,
+    body: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let request = [request as u8];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
-    match sendmsg(peer, &[IoSlice::new(&request)], &mut control, SendFlags::NOSIGNAL) {
+    let parts = [IoSlice::new(&request), IoSlice::new(body)];
+    match sendmsg(peer, &parts, &mut control, SendFlags::NOSIGNAL) {
         // Refused before we spoke: the reason is waiting to be read.
         Ok(_) | Err(Errno::PIPE) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The reply byte, the text, and the file descriptors that came.
-fn receive(peer: &OwnedFd) -> io::Result<(Option<u8>, String, Vec<OwnedFd>)> {
+/// The reply byte with what stands behind it, and the file descriptors that came.
+fn receive(peer: &OwnedFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0; MESSAGE_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -214,11 +260,7 @@ fn receive(peer: &OwnedFd) -> io::Result<(Option<u8>, String, Vec<OwnedFd>)> {
         }
     }
     bytes.truncate(length);
-    let (reply, text) = match bytes.split_first() {
-        Some((reply, text)) => (Some(*reply), String::from_utf8_lossy(text).into_owned()),
-        None => (None, String::new()),
-    };
-    Ok((reply, text, descriptors))
+    Ok((bytes, descriptors))
 }
 
 /// A memfd that holds `bytes` and that nobody can change any more.

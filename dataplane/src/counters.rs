@@ -125,7 +125,7 @@ pub struct Counters {
     pub ports: [PortCounters; 2],
     /// Flows admitted.
     pub flows_started: u64,
-    /// Flows that lost their permission when policy changed. Started = cut + ended + those in the table.
+    /// Flows that lost their permission when policy changed. Started = cut + ended + killed by people + those in the table.
     pub flows_cut: u64,
     /// Flows that ended: silent for too long, or over and replaced by a new one of the same endpoints.
     pub flows_ended: u64,

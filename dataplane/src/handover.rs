@@ -3,6 +3,7 @@
 //! `Handover` holds what is in force and answers requests; `Server` is the socket they come by. One thread runs both, and
 //! it is no worker: packets are judged by the last published image whatever happens here, also when control is gone.
 
+mod desk;
 mod keeper;
 mod memfd;
 mod socket;
@@ -17,10 +18,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use classifier::handover::flows::Conversation;
 use classifier::handover::{Reply, Request};
 use classifier::image::{Image, ImageError};
 use tracing::{debug, error, info, warn};
 
+pub use self::desk::{DeskCounts, DeskParts, FlowDesk};
 use self::keeper::Keeper;
 pub use self::memfd::MemfdError;
 pub use self::socket::{Answer, BindError, Message, Peers, Server};
@@ -40,6 +43,7 @@ pub struct Handover {
     image_bytes_max: usize,
     publish: Publish,
     describe: Describe,
+    desk: Option<FlowDesk>,
     in_force: Option<InForce>,
     /// Changes that came into force since the start.
     changes: u64,
@@ -71,11 +75,18 @@ impl Handover {
             image_bytes_max,
             publish,
             describe,
+            desk: None,
             in_force: None,
             changes: 0,
             refused: 0,
             last_refusal: None,
         }
+    }
+
+    /// The same, with a desk for questions about flows.
+    #[must_use]
+    pub fn with_desk(self, desk: FlowDesk) -> Self {
+        Self { desk: Some(desk), ..self }
     }
 
     /// Puts the last good image in force, if there is one. Returns its generation.
@@ -115,39 +126,65 @@ impl Handover {
 
     /// Answers one request, whatever it is.
     pub fn answer(&mut self, message: Message, now: SystemTime) -> Answer<'_> {
-        let Message { request, descriptors } = message;
-        match request.and_then(Request::from_byte) {
-            Some(Request::Publish) => {
+        let Message { request, body, descriptors } = message;
+        match (request.and_then(Request::from_byte), body.as_slice()) {
+            (Some(Request::Publish), []) => {
                 let published = self.publish(descriptors, now);
                 self.answer_of(published)
             }
-            Some(Request::Change) => {
+            (Some(Request::Change), []) => {
                 let changed = self.change(descriptors, now);
                 self.answer_of(changed)
             }
-            Some(Request::Status) => done(self.status()),
-            Some(Request::Image) => match &self.in_force {
-                Some(in_force) => {
-                    let text = format!("generation {}", in_force.image.generation());
-                    let descriptors = iter::once(&in_force.memfd).chain(&in_force.patch_memfd);
-                    let descriptors = descriptors.map(AsFd::as_fd).collect();
-                    Answer { reply: Reply::Done, text, descriptors }
-                }
-                None => refused("no policy is in force".to_owned()),
-            },
-            None => {
-                warn!(?request, "handover: a request that is not known was refused");
-                refused("a request is one byte: publish 1, status 2, image 3, change 4".to_owned())
+            (Some(Request::Status), []) => Answer::done(self.status()),
+            (Some(Request::Image), []) => self.image(),
+            (Some(Request::Flows), cursor) => self.flows(cursor),
+            (Some(Request::Kill), flows) => self.kill(flows),
+            (_, body) => {
+                let length = body.len();
+                warn!(?request, length, "handover: a request that is not known was refused");
+                let known = "publish 1, status 2, image 3, change 4; or more: flows 5, kill 6";
+                Answer::refused(format!("a request is one byte: {known}"))
             }
+        }
+    }
+
+    fn image(&self) -> Answer<'_> {
+        let Some(in_force) = &self.in_force else {
+            return Answer::refused("no policy is in force".to_owned());
+        };
+        let text = format!("generation {}", in_force.image.generation());
+        let descriptors = iter::once(&in_force.memfd).chain(&in_force.patch_memfd);
+        let descriptors = descriptors.map(AsFd::as_fd).collect();
+        Answer { reply: Reply::Done, text, bytes: Vec::new(), descriptors }
+    }
+
+    fn flows(&mut self, cursor: &[u8]) -> Answer<'static> {
+        match (&mut self.desk, <[u8; 8]>::try_from(cursor)) {
+            (Some(desk), Ok(cursor)) => Answer::bytes(desk.page(u64::from_le_bytes(cursor))),
+            (Some(_), Err(_)) => Answer::refused("a cursor has eight bytes".to_owned()),
+            (None, _) => Answer::refused("there is no flow table".to_owned()),
+        }
+    }
+
+    fn kill(&mut self, flows: &[u8]) -> Answer<'static> {
+        match (&mut self.desk, Conversation::decode_all(flows)) {
+            (Some(desk), Some(flows)) => {
+                let killed = desk.kill(&flows);
+                info!(killed, asked = flows.len(), "flows were killed by request");
+                Answer::done(killed.to_string())
+            }
+            (Some(_), None) => Answer::refused("these are no flows".to_owned()),
+            (None, _) => Answer::refused("there is no flow table".to_owned()),
         }
     }
 
     fn answer_of(&mut self, enforced: Result<u64, Refusal>) -> Answer<'static> {
         match enforced {
-            Ok(generation) => done(format!("generation {generation} is in force")),
+            Ok(generation) => Answer::done(format!("generation {generation} is in force")),
             Err(refusal) => {
                 self.note_refusal(&refusal);
-                refused(refusal.to_string())
+                Answer::refused(refusal.to_string())
             }
         }
     }
@@ -264,14 +301,6 @@ impl fmt::Debug for Handover {
 pub fn status_line(lines: &mut String, key: &str, value: &dyn fmt::Display) {
     let value = value.to_string().replace('\n', " ");
     lines.extend([key, " ", &value, "\n"]);
-}
-
-fn done(text: String) -> Answer<'static> {
-    Answer { reply: Reply::Done, text, descriptors: Vec::new() }
-}
-
-fn refused(text: String) -> Answer<'static> {
-    Answer { reply: Reply::Refused, text, descriptors: Vec::new() }
 }
 
 /// Why an image or a change was not put in force.

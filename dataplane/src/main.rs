@@ -21,7 +21,7 @@ use dataplane::device::af_xdp::{self, AfXdpDevice, Opened, Queue, Sizes};
 use dataplane::device::interface::{self, Interface, KernelFiles};
 use dataplane::flow::FlowTable;
 use dataplane::fragment::{FragmentLimits, Fragments};
-use dataplane::handover::{Handover, Peers, Server};
+use dataplane::handover::{DeskParts, FlowDesk, Handover, Peers, Server};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
 use dataplane::reporter::Reporter;
@@ -77,9 +77,10 @@ fn run(settings: &Settings) -> Result<(), Failures> {
 
     let policy = settings.ports.each_ref().map(|port| port.name.clone());
     let policy = Arc::new(PolicySlot::of_ports(policy));
-    let (posts, reporter, sources) = prepare(settings, &policy, devices, spool);
-    let handover = prepare_handover(settings, Arc::clone(&policy), sources, queues);
     let origin = now();
+    let Prepared { posts, reporter, sources, desk } =
+        prepare(settings, &policy, devices, spool, origin);
+    let handover = prepare_handover(settings, Arc::clone(&policy), sources, queues, desk);
     let crew = Crew::start(posts, &settings.cores, move || origin.elapsed())
         .map_err(|error| Failures::one("workers", &error))?;
     let behind = Behind::start(reporter, handover, server)
@@ -124,13 +125,22 @@ fn watch(
 
 type Post = (AfXdpDevice, Pipeline);
 
-/// The pipelines of all workers, and what they share.
+/// The pipelines of all workers, and what they share with the threads behind them.
+struct Prepared {
+    posts: Vec<Post>,
+    reporter: Reporter,
+    sources: Sources,
+    desk: FlowDesk,
+}
+
+/// `origin` is where the workers' clock begins.
 fn prepare(
     settings: &Settings,
     policy: &PolicySlot,
     devices: Vec<AfXdpDevice>,
     spool: Spool,
-) -> (Vec<Post>, Reporter, Sources) {
+    origin: Instant,
+) -> Prepared {
     let flows = Arc::new(FlowTable::with(
         settings.flows_max as usize,
         RandomState::new(),
@@ -166,10 +176,20 @@ fn prepare(
         };
         posts.push((device, Pipeline::new(parts)));
     }
+    let (records, end) = RingBuffer::new(settings.records_waiting_max);
+    waiting.push(end);
+    let desk = FlowDesk::new(DeskParts {
+        table: Arc::clone(&flows),
+        policy: policy.reader(),
+        sides: settings.ports.each_ref().map(|port| port.side),
+        records,
+        clock: Box::new(move || origin.elapsed().into()),
+        wall_offset_ns,
+    });
     let reporter = Reporter::new(waiting, spool);
-    let ports = settings.ports.clone();
-    let sources = Sources { since, ports, workers, flows, reporter: reporter.counters() };
-    (posts, reporter, sources)
+    let (ports, counted) = (settings.ports.clone(), reporter.counters());
+    let sources = Sources { since, ports, workers, flows, reporter: counted, desk: desk.counts() };
+    Prepared { posts, reporter, sources, desk }
 }
 
 /// The handover with the last good policy in force, if there is one.
@@ -178,6 +198,7 @@ fn prepare_handover(
     policy: Arc<PolicySlot>,
     sources: Sources,
     queues: Vec<Queue>,
+    desk: FlowDesk,
 ) -> Handover {
     let publish = Box::new(move |image| policy.publish(image));
     let describe = Box::new(move |lines: &mut String| {
@@ -186,8 +207,8 @@ fn prepare_handover(
             queue.describe(lines);
         }
     });
-    let mut handover =
-        Handover::new(&settings.state_dir, settings.image_bytes_max, publish, describe);
+    let handover = Handover::new(&settings.state_dir, settings.image_bytes_max, publish, describe);
+    let mut handover = handover.with_desk(desk);
     match handover.start(SystemTime::now()) {
         Ok(Some(generation)) => info!(generation, "the last good policy is in force"),
         Ok(None) => warn!("there is no policy yet: nothing passes until control hands one over"),

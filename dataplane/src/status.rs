@@ -7,7 +7,7 @@ use crate::counters::{Count, CounterBlock, Counters};
 use crate::device::Port;
 use crate::disposition::DropReason;
 use crate::flow::{FlowTable, Timer};
-use crate::handover::status_line;
+use crate::handover::{DeskCounts, status_line};
 use crate::reporter::ReporterCounters;
 use crate::settings::PortSettings;
 
@@ -24,6 +24,8 @@ pub struct Sources {
     pub flows: Arc<FlowTable>,
     /// What became of flow records behind the workers.
     pub reporter: Arc<ReporterCounters>,
+    /// What people did to flows.
+    pub desk: Arc<DeskCounts>,
 }
 
 impl Sources {
@@ -40,7 +42,8 @@ impl Sources {
         }
         self.describe_flows(lines, &sum);
         status_line(lines, "records.queued", &sum.records_queued);
-        status_line(lines, "records.lost-to-full-queue", &sum.records_lost);
+        let records_lost = sum.records_lost + self.desk.records_lost();
+        status_line(lines, "records.lost-to-full-queue", &records_lost);
         self.reporter.describe(lines);
     }
 
@@ -50,6 +53,7 @@ impl Sources {
         status_line(lines, "flows.started", &sum.flows_started);
         status_line(lines, "flows.ended", &sum.flows_ended);
         status_line(lines, "flows.cut", &sum.flows_cut);
+        status_line(lines, "flows.killed", &self.desk.killed());
         status_line(lines, "flows.gave-way", &self.flows.gave_way());
         status_line(lines, "flows.half-open", &self.flows.half_open());
         let patience = self.flows.timers().millis(Timer::TcpOpening) / 1_000;
@@ -135,6 +139,7 @@ mod tests {
             workers,
             flows,
             reporter: Arc::default(),
+            desk: Arc::default(),
         };
         let mut lines = String::new();
         sources.describe(&mut lines);
@@ -156,6 +161,7 @@ mod tests {
             "port.1.noticed.land 0",
             "flows.now 0",
             "flows.max 1024",
+            "flows.killed 0",
             "pending.differs 0",
             "records.lost-to-full-queue 0",
             "records.written 0",

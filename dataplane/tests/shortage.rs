@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use classifier::handover::{Reply, Request};
+use classifier::handover::Request;
 use dataplane::handover::{Answer, Peers, Server};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType, connect, send, socket};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,7 +19,7 @@ fn connection_without_a_descriptor_waits_until_there_is_one() {
         let mut asked = None;
         let served = server.serve_one(Duration::from_secs(5), |message| {
             asked = message.request;
-            Answer { reply: Reply::Done, text: String::new(), descriptors: Vec::new() }
+            Answer::done(String::new())
         });
         (served.map_err(|error| error.to_string()), asked)
     };

@@ -11,6 +11,7 @@ pub mod diff;
 mod documents;
 pub mod drops;
 mod exact;
+pub mod flows;
 pub mod fmt;
 mod ports;
 pub mod reach;

@@ -13,6 +13,7 @@ use classifier::image::Image;
 
 use self::capture::CaptureArguments;
 use self::packet::PacketArguments;
+pub(super) use self::packet::parse_protocol;
 use super::ports::Ports;
 use super::{DONE, Output, SETTINGS_PATH, WRONG, load_settings};
 use crate::cli::say;

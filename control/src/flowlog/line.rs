@@ -16,7 +16,7 @@ use serde::Serialize;
 pub struct Line<'a> {
     /// When, RFC 3339 in UTC.
     pub time: String,
-    /// `denied`, `logged`, `started`, `cut`.
+    /// `denied`, `logged`, `started`, `cut`, `killed`.
     pub kind: &'static str,
     /// `allow` or `deny`: what became of the packet.
     pub action: &'static str,
@@ -287,12 +287,13 @@ fn kind_name(kind: RecordKind) -> &'static str {
         RecordKind::Logged => "logged",
         RecordKind::Started => "started",
         RecordKind::Cut => "cut",
+        RecordKind::Killed => "killed",
     }
 }
 
 fn action(kind: RecordKind) -> &'static str {
     match kind {
-        RecordKind::Denied | RecordKind::Cut => "deny",
+        RecordKind::Denied | RecordKind::Cut | RecordKind::Killed => "deny",
         RecordKind::Logged | RecordKind::Started => "allow",
     }
 }

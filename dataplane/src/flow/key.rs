@@ -66,7 +66,7 @@ impl FlowKey {
     }
 
     /// `query` is what stands where ports would, and who asked.
-    fn between(
+    pub(super) fn between(
         packet: &PacketKey,
         query: Option<([u16; 2], End)>,
         vlans: Vlans,

@@ -9,6 +9,7 @@ mod bucket;
 mod hash;
 mod key;
 mod limits;
+mod list;
 mod meta;
 mod numbers;
 mod pace;

@@ -22,6 +22,10 @@ const READ_ATTEMPTS: usize = 16;
 const SWAP_ATTEMPTS: usize = 8;
 /// Set in the last key word when the second endpoint opened the flow.
 const OPENED_BY_SECOND: u64 = 1 << 63;
+/// Of the last word of the first line, what holds the epoch: a thousand publications a second for eight years. Above it stand
+/// the seconds at which the flow began, which wrap after two years.
+const EPOCH_BITS: u32 = 38;
+const EPOCH_MASK: u64 = (1 << EPOCH_BITS) - 1;
 
 /// One place of the table.
 #[derive(Debug)]
@@ -76,7 +80,7 @@ impl Slot {
             for (word, atomic) in words.iter_mut().zip(&self.key) {
                 *word = atomic.load(Ordering::Relaxed);
             }
-            let epoch = self.epoch.load(Ordering::Relaxed);
+            let epoch = self.epoch.load(Ordering::Relaxed) & EPOCH_MASK;
             let Some(meta) = self.unchanged_since(before) else { continue };
             let [.., last] = &mut words;
             let opened_by = if *last & OPENED_BY_SECOND == 0 { End::First } else { End::Second };
@@ -85,6 +89,24 @@ impl Slot {
             // Without a branch for each word, and without a call.
             let differs = words.iter().zip(key.0).fold(0, |all, (word, other)| all | word ^ other);
             return (differs == 0).then_some(Tenant { meta, state, opened_by, epoch });
+        }
+        None
+    }
+
+    /// Whatever flow is in this slot, and since how many seconds. A slot that stays unreadable counts as free.
+    pub(super) fn resident(&self, now: Moment) -> Option<(FlowKey, Tenant, u32)> {
+        for _ in 0..READ_ATTEMPTS {
+            self.meta().state()?;
+            let mut words = self.key.each_ref().map(|word| word.load(Ordering::Relaxed));
+            let [.., last] = &mut words;
+            *last &= !OPENED_BY_SECOND;
+            let key = FlowKey(words);
+            // Words of two flows are no flow's key.
+            let Some(tenant) = self.read(&key) else { continue };
+            let began = self.epoch.load(Ordering::Relaxed) >> EPOCH_BITS;
+            if self.unchanged_since(tenant.meta).is_some() {
+                return Some((key, tenant, age(began, now)));
+            }
         }
         None
     }
@@ -248,7 +270,8 @@ impl Claim<'_> {
         for (atomic, word) in self.slot.key.iter().zip(words) {
             atomic.store(word, Ordering::Relaxed);
         }
-        self.slot.epoch.store(*epoch, Ordering::Relaxed);
+        let epoch = seconds_of(now) << EPOCH_BITS | *epoch & EPOCH_MASK;
+        self.slot.epoch.store(epoch, Ordering::Relaxed);
         if state.is_tcp() {
             self.slot.numbers.settle(connection, self.meta.version());
         }
@@ -277,7 +300,8 @@ impl Claim<'_> {
 
     /// The flow stays and is now one of this epoch. What the slot says from now on.
     pub(super) fn renew(self, epoch: u64) -> Meta {
-        self.slot.epoch.store(epoch, Ordering::Relaxed);
+        let began = self.slot.epoch.load(Ordering::Relaxed) & !EPOCH_MASK;
+        self.slot.epoch.store(began | epoch & EPOCH_MASK, Ordering::Relaxed);
         let meta = self.meta;
         self.release(meta)
     }
@@ -293,6 +317,17 @@ impl Claim<'_> {
         self.slot.meta.store(meta.0, Ordering::Release);
         meta
     }
+}
+
+fn seconds_of(now: Moment) -> u64 {
+    now.millis() / 1_000
+}
+
+/// Seconds since a flow began. A flow of another worker's clock that is ahead of ours begins now.
+fn age(began: u64, now: Moment) -> u32 {
+    let mask = u64::MAX >> EPOCH_BITS;
+    let age = seconds_of(now).wrapping_sub(began) & mask;
+    if age > mask / 2 { 0 } else { u32::try_from(age).unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -332,6 +367,19 @@ mod tests {
             assert_eq!((tenant.meta.state(), tenant.meta.time()), (Some(state), 1_000));
         }
         assert_eq!(settled(State::Udp, at(0)).read(&FlowKey([1, 2, 3, 4, 5, 7])), None);
+    }
+
+    #[test]
+    fn resident_is_told_with_its_age_which_a_later_policy_does_not_change() {
+        let slot = settled(State::Udp, at(5_000));
+        let (key, tenant, age) = slot.resident(at(65_999)).unwrap();
+        assert_eq!((key, tenant.opened_by, tenant.epoch, age), (KEY, End::Second, 7, 60));
+        let _ = slot.claim(slot.meta()).unwrap().renew(EPOCH_MASK);
+        let (_, tenant, age) = slot.resident(at(6_000)).unwrap();
+        assert_eq!((tenant.epoch, age), (EPOCH_MASK, 1));
+        assert_eq!(slot.resident(at(4_000)).unwrap().2, 0, "another worker's clock is ahead");
+        slot.claim(slot.meta()).unwrap().vacate();
+        assert_eq!(slot.resident(at(6_000)), None);
     }
 
     #[test]

@@ -52,8 +52,10 @@ impl Peers {
 /// One message as it came.
 #[derive(Debug)]
 pub struct Message {
-    /// The request byte; `None` when the message is not one byte long.
+    /// The request byte; `None` when the message has none, or is too long.
     pub request: Option<u8>,
+    /// What stands behind it.
+    pub body: Vec<u8>,
     /// The file descriptors that came with it; at most one more than is ever right.
     pub descriptors: Vec<OwnedFd>,
 }
@@ -65,8 +67,30 @@ pub struct Answer<'a> {
     pub reply: Reply,
     /// What a person or `status` reads.
     pub text: String,
+    /// What only programs read, behind the text.
+    pub bytes: Vec<u8>,
     /// File descriptors to go with it, at most `DESCRIPTORS_MAX`.
     pub descriptors: Vec<BorrowedFd<'a>>,
+}
+
+impl Answer<'static> {
+    /// Done, and what there is to say of it.
+    #[must_use]
+    pub fn done(text: String) -> Self {
+        Self { reply: Reply::Done, text, bytes: Vec::new(), descriptors: Vec::new() }
+    }
+
+    /// Done, and what a program reads.
+    #[must_use]
+    pub fn bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes, ..Self::done(String::new()) }
+    }
+
+    /// Refused, and why.
+    #[must_use]
+    pub fn refused(text: String) -> Self {
+        Self { reply: Reply::Refused, ..Self::done(text) }
+    }
 }
 
 /// The listening socket. Its file goes when it is dropped.
@@ -135,7 +159,7 @@ impl Server {
             // Taken and dropped: closing on an unread message would cost the peer our answer.
             receive(peer)?;
             let text = format!("user {uid} may not talk to the data plane");
-            return send(peer, &Answer { reply: Reply::Refused, text, descriptors: Vec::new() });
+            return send(peer, &Answer::refused(text));
         }
         let message = receive(peer)?;
         send(peer, &answer(message))
@@ -206,8 +230,7 @@ fn wait_readable(socket: &OwnedFd, timeout: Duration) -> io::Result<bool> {
 
 /// Reads one message. A peer that closes without a word is an error.
 fn receive(peer: &OwnedFd) -> io::Result<Message> {
-    // One byte more than is right, to tell a longer message from a request.
-    let mut bytes = [0; 2];
+    let mut bytes = vec![0; MESSAGE_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_TAKEN_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
@@ -218,24 +241,26 @@ fn receive(peer: &OwnedFd) -> io::Result<Message> {
             descriptors.extend(sent);
         }
     }
+    if received.bytes == 0 && descriptors.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     let whole = !received.flags.contains(ReturnFlags::TRUNC);
-    let request = match (received.bytes, bytes) {
-        (0, _) if descriptors.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
-        (1, [request, _]) if whole => Some(request),
-        _ => None,
-    };
-    Ok(Message { request, descriptors })
+    bytes.truncate(if whole { received.bytes } else { 0 });
+    let request = bytes.first().copied();
+    let body = bytes.split_off(bytes.len().min(1));
+    Ok(Message { request, body, descriptors })
 }
 
 fn send(peer: &OwnedFd, answer: &Answer<'_>) -> io::Result<()> {
-    let reply = [answer.reply as u8];
-    let text = fitting_lines(&answer.text, MESSAGE_MAX - reply.len());
+    let Answer { reply, text, bytes, descriptors } = answer;
+    let reply = [*reply as u8];
+    let text = fitting_lines(text, MESSAGE_MAX - reply.len() - bytes.len().min(MESSAGE_MAX - 1));
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !answer.descriptors.is_empty() {
-        control.push(SendAncillaryMessage::ScmRights(&answer.descriptors));
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
-    let parts = [IoSlice::new(&reply), IoSlice::new(text.as_bytes())];
+    let parts = [IoSlice::new(&reply), IoSlice::new(text.as_bytes()), IoSlice::new(bytes)];
     sendmsg(peer.as_fd(), &parts, &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }

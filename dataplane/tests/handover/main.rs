@@ -109,8 +109,9 @@ fn an_image_of_another_format_version_is_refused() {
 #[test]
 fn a_request_that_is_none_is_refused() {
     let gateway = Gateway::start(Peers::default());
-    let expected = "a request is one byte: publish 1, status 2, image 3, change 4";
-    for request in [&[0][..], &[200], &[1, 1], &[1; 5000]] {
+    let expected = "a request is one byte: publish 1, status 2, image 3, change 4; \
+                    or more: flows 5, kill 6";
+    for request in [&[0][..], &[200], &[1, 1], &[1; 5000], &vec![2; 70_000]] {
         let (reply, text, _) = gateway.ask(request, &[]);
         assert_eq!((reply, text.as_str()), (Reply::Refused, expected));
     }

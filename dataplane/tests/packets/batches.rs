@@ -81,6 +81,7 @@ impl Seen {
             RecordKind::Denied => 1,
             RecordKind::Cut => 2,
             RecordKind::Logged => 3,
+            RecordKind::Killed => unreachable!("nobody kills flows here"),
         };
         self.records[at] += 1;
     }

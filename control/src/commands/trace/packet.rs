@@ -119,7 +119,7 @@ pub(super) fn side(name: &str, settings: Option<&Settings>) -> Result<Side, Stri
     }
 }
 
-fn parse_protocol(text: &str) -> Result<u8, String> {
+pub(in crate::commands) fn parse_protocol(text: &str) -> Result<u8, String> {
     match text.to_ascii_lowercase().as_str() {
         "icmp" => Ok(protocol::ICMP),
         "tcp" => Ok(protocol::TCP),
