@@ -16,6 +16,7 @@ use dataplane::flow::{FlowKey, FlowTable, SLOTS_MIN};
 use dataplane::moment::Moment;
 use dataplane::parse::parse;
 use dataplane::pipeline::Pipeline;
+use dataplane::sanity::Sanity;
 use dataplane::worker::Worker;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use ravelin::support::steps::{
@@ -30,13 +31,17 @@ fn open_frames() -> Frames {
     frames(0, OPEN_PORT)
 }
 
+fn frames_and_checks() -> (Frames, Sanity) {
+    (open_frames(), Sanity::default())
+}
+
 #[library_benchmark]
-#[bench::udp_v4(setup = open_frames)]
-fn parse_batch(frames: Frames) -> Frames {
+#[bench::udp_v4(setup = frames_and_checks)]
+fn parse_batch((frames, sanity): (Frames, Sanity)) -> (Frames, Sanity) {
     for frame in &frames {
-        let _ = black_box(parse(black_box(frame)));
+        let _ = black_box(parse(black_box(frame), &sanity, Port::A));
     }
-    frames
+    (frames, sanity)
 }
 
 fn asked(rules: u16) -> (Arc<Image>, Vec<(PacketKey, Crossing)>) {

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use classifier::compile::{Limits, compile};
 use classifier::packet::protocol;
-use dataplane::checks::Checks;
 use dataplane::counters::CounterBlock;
 use dataplane::device::{BATCH_FRAMES, Port};
 use dataplane::disposition::{Disposition, DropReason};
@@ -137,7 +136,7 @@ impl Gate {
         let flows = Arc::new(FlowTable::new(SLOTS, RandomState::new()));
         let pipeline = Pipeline::new(Parts {
             ports: [port(outside), port(inside)],
-            checks: Checks::default(),
+            sanity: Arc::default(),
             keep_on_policy_change: false,
             policy: slot.reader(),
             flows: Arc::clone(&flows),

@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use classifier::decision::Decision;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dataplane::device::BATCH_FRAMES;
+use dataplane::device::{BATCH_FRAMES, Port};
 use dataplane::flow::SLOTS_DEFAULT;
 use dataplane::moment::Moment;
 use dataplane::parse::parse;
 use dataplane::policy::PolicySlot;
+use dataplane::sanity::Sanity;
 use ravelin::support::steps::{OPEN_PORT, frames, image, keys, questions, table};
 
 fn parsing(criterion: &mut Criterion) {
+    let sanity = Sanity::default();
     let frames = frames(0, OPEN_PORT);
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Elements(BATCH_FRAMES as u64));
     group.bench_function("udp-v4/batch", |bench| {
         bench.iter(|| {
             for frame in &frames {
-                let _ = black_box(parse(black_box(frame)));
+                let _ = black_box(parse(black_box(frame), &sanity, Port::A));
             }
         });
     });

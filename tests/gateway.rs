@@ -116,7 +116,7 @@ fn frames_that_cannot_be_judged_are_dropped_and_counted() {
     let arrived = cross(&lab, &[&short, &fragment, &foreign, &acknowledgement, &good]);
     assert_eq!(arrived, [good]);
     let drops = drops_since(&gateway, &before);
-    for reason in ["malformed", "fragment", "non-ip", "tcp-not-opening"] {
+    for reason in ["malformed", "fragment-invalid", "non-ip", "tcp-not-opening"] {
         assert_eq!(drops(reason), 1, "{reason}\n{}", gateway.status().unwrap().text());
     }
     assert_balanced(&gateway.status().unwrap());

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use classifier::compile::{Limits, compile};
 use classifier::image::Image;
 use classifier::packet::{Crossing, PacketKey, Side};
-use dataplane::checks::Checks;
 use dataplane::counters::CounterBlock;
 use dataplane::device::memory::MemoryDevice;
 use dataplane::device::{BATCH_FRAMES, Port};
@@ -17,6 +16,7 @@ use dataplane::moment::Moment;
 use dataplane::parse::{Parsed, parse};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
+use dataplane::sanity::Sanity;
 use dataplane::worker::Worker;
 use etherparse::PacketBuilder;
 
@@ -65,7 +65,8 @@ pub fn keys(frames: &[Vec<u8>]) -> Vec<FlowKey> {
 }
 
 fn packets(frames: &[Vec<u8>]) -> Vec<dataplane::parse::Packet> {
-    let packet = |frame: &Vec<u8>| match parse(frame) {
+    let sanity = Sanity::default();
+    let packet = |frame: &Vec<u8>| match parse(frame, &sanity, Port::A) {
         Ok(Parsed::Ip(packet)) => packet,
         other => panic!("a packet, not {other:?}"),
     };
@@ -111,7 +112,7 @@ pub fn worker(rules: u16, slots: usize) -> Worker<MemoryDevice, Pipeline> {
     let (records, _) = rtrb::RingBuffer::new(1024);
     let pipeline = Pipeline::new(Parts {
         ports: [port(Side::Outside), port(Side::Inside)],
-        checks: Checks::default(),
+        sanity: Arc::default(),
         keep_on_policy_change: false,
         policy: slot.reader(),
         flows: Arc::new(FlowTable::new(slots, RandomState::new())),

@@ -1,6 +1,7 @@
 //! What the pipeline does with a frame: a packet is never an error, it is a disposition with a counted reason.
 
 use crate::fragment::Whole;
+use crate::parse::Completion;
 
 /// The fate of one frame.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -22,6 +23,16 @@ pub enum Disposition {
     Hold,
     /// It was copied too, and with it its datagram is whole: all fragments leave by the other port.
     Release(Whole),
+}
+
+impl Disposition {
+    /// With a checksum written before the frame leaves, if it does.
+    pub(crate) fn completed(self, completion: Option<Completion>) -> Self {
+        match (self, completion) {
+            (Self::Forward, Some(Completion { at, value })) => Self::Complete { at, value },
+            _ => self,
+        }
+    }
 }
 
 /// Why a frame was dropped: exactly one for each dropped frame.

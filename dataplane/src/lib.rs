@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod checks;
+pub mod checksum;
 pub mod counters;
 pub mod crew;
 pub mod device;
@@ -14,6 +15,7 @@ pub mod parse;
 pub mod pipeline;
 pub mod policy;
 pub mod reporter;
+pub mod sanity;
 pub mod settings;
 pub mod spool;
 pub mod status;

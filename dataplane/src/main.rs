@@ -25,6 +25,7 @@ use dataplane::handover::{DeskParts, FlowDesk, Handover, Peers, Server};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
 use dataplane::reporter::Reporter;
+use dataplane::sanity::{Sanity, SpecialPurpose};
 use dataplane::settings::{Flags, LogFormat, Settings};
 use dataplane::spool::Spool;
 use dataplane::status::Sources;
@@ -147,6 +148,9 @@ fn prepare(
         settings.strictness.timers,
         settings.strictness.limits,
     ));
+    let checks = settings.strictness.checks.clone();
+    let special = SpecialPurpose::default();
+    let sanity = Arc::new(Sanity::new(checks, &special, &Default::default()));
     let since = SystemTime::now();
     let wall_offset_ns = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let wall_offset_ns = u64::try_from(wall_offset_ns).unwrap_or(u64::MAX);
@@ -165,7 +169,7 @@ fn prepare(
         let fragments = Fragments::new(FragmentLimits::default(), RandomState::new());
         let parts = Parts {
             ports,
-            checks: settings.strictness.checks.clone(),
+            sanity: Arc::clone(&sanity),
             keep_on_policy_change: false,
             policy,
             flows,

@@ -1,26 +1,30 @@
 //! From the bytes of a frame to what the flow table and the classifier see of it: in place, without copying, strict.
 //!
 //! What does not add up is a drop with a reason, never a guess. Lengths are taken from the headers and must fit the
-//! frame; what follows the IP packet in the frame (Ethernet padding) is not looked at.
+//! frame; what follows the IP packet in the frame (Ethernet padding) is not looked at. Checks beside that go from the outer header
+//! to the inner one, and the first that fails names the reason: those of the IP header and its options or extension headers,
+//! of addresses, of the transport header, of its checksum, of what it says.
 
-mod network;
+mod addresses;
+mod discovery;
+mod icmp;
+mod inspection;
+mod ipv4;
+mod ipv6;
+mod link;
+mod quote;
+mod tcp;
 mod transport;
 
 use std::fmt;
 use std::net::IpAddr;
 
 use classifier::packet::PacketKey;
-use etherparse::{ArpHardwareId, ArpPacketSlice, EtherType, Ethernet2HeaderSlice};
-use etherparse::{SingleVlanHeaderSlice, ether_type};
 
-use crate::disposition::DropReason;
-
-/// A tag that stacked before IEEE 802.1ad gave stacking its own number, still common.
-const VLAN_STACKED: EtherType = ether_type::VLAN_DOUBLE_TAGGED_FRAME;
-/// Length of an Ethernet II header without a tag.
-const ETHERNET_BYTES: usize = 14;
-/// Length of one VLAN tag, with the `EtherType` that follows it.
-const TAG_BYTES: usize = 4;
+use self::inspection::Inspection;
+use crate::device::Port;
+use crate::disposition::{DropReason, Reasons};
+use crate::sanity::Sanity;
 
 /// VLAN identifiers of a frame, outer first.
 pub type Vlans = [Option<u16>; 2];
@@ -28,10 +32,11 @@ pub type Vlans = [Option<u16>; 2];
 /// What a frame is, as far as its headers say.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Parsed {
-    /// ARP for IPv4 over Ethernet (RFC 826).
-    Arp,
-    /// An IPv6 neighbour or router solicitation or advertisement from the link itself (RFC 4861).
-    NeighbourDiscovery,
+    /// ARP for IPv4 over Ethernet (RFC 826), with the checks that it failed and passed all the same.
+    Arp(Reasons),
+    /// An IPv6 neighbour or router solicitation or advertisement from the link itself (RFC 4861), with the checks that it failed
+    /// and passed all the same.
+    NeighbourDiscovery(Reasons),
     /// Neither IPv4, IPv6 nor ARP, and none of these in an IEEE 802.3 frame.
     NonIp,
     /// A fragment of an IP packet: policy judges it when it is whole.
@@ -41,7 +46,12 @@ pub enum Parsed {
 }
 
 /// One fragment of an IP packet (RFC 791 section 3.2, RFC 8200 section 4.5), as its own header says; nothing was compared
-/// with others yet. An atomic fragment (RFC 6946) is no fragment.
+/// with others yet. An atomic fragment (RFC 6946) is no fragment. Checks that it failed and passed all the same are noted when
+/// the packet is whole.
+///
+/// To judge the whole packet, its data is put behind the headers of the piece at offset 0, the length of the packet is corrected,
+/// and the offset and the flag for more are set to 0 (in IPv4 the header's checksum is corrected too; in IPv6 the fragment header
+/// stays, so that what must not be fragmented is still refused). `parse` reads that like any frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Piece {
     /// Source address.
@@ -76,6 +86,20 @@ pub struct Packet {
     pub vlans: Vlans,
     /// What it says about the conversation it belongs to.
     pub signal: Signal,
+    /// A checksum that is to be written before the packet leaves.
+    pub completion: Option<Completion>,
+    /// The checks that it failed and passed all the same.
+    pub noticed: Reasons,
+}
+
+/// The checksum that a sender's kernel left to hardware which is not there (veth, virtio): its field holds the sum of the pseudo
+/// header only.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Completion {
+    /// Position in the frame of the field.
+    pub at: u16,
+    /// What belongs there.
+    pub value: [u8; 2],
 }
 
 /// What a packet says about its conversation.
@@ -188,83 +212,21 @@ impl fmt::Debug for TcpFlags {
     }
 }
 
-/// Reads the headers of a frame.
+/// Reads the headers of a frame that came in by `in_port`, with all checks of packets. The frame may be as long as an IP packet
+/// that was put together of fragments.
 ///
 /// # Errors
-/// The reason to drop it, when its headers do not add up or hide what policy would have to see. Never panics.
-pub fn parse(frame: &[u8]) -> Result<Parsed, DropReason> {
-    let header = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| DropReason::Malformed)?;
-    let payload = behind(frame, ETHERNET_BYTES);
-    let (ether_type, vlans, payload) = look_through_tags(header.ether_type(), payload)?;
-    match ether_type {
-        ether_type::ARP => arp(payload),
-        ether_type::IPV4 => network::ipv4(payload, vlans),
-        ether_type::IPV6 => network::ipv6(payload, vlans),
-        length if is_length(length) && is_ip_behind_llc(payload) => Err(DropReason::NonIp),
-        _ => Ok(Parsed::NonIp),
-    }
-}
-
-/// IEEE 802.3: what would be the `EtherType` is the length of the frame, and an LLC header follows.
-fn is_length(ether_type: EtherType) -> bool {
-    ether_type.0 < 0x0600
-}
-
-/// Whether a host that still reads such frames (RFC 948, RFC 1042) would find IP, ARP or a VLAN tag in it. Nobody looks into
-/// it here, so no setting lets it pass.
-fn is_ip_behind_llc(payload: &[u8]) -> bool {
-    match payload {
-        // LLC has a number of its own for IP.
-        [0x06, ..] | [_, 0x06, ..] => true,
-        // SNAP, whatever the organisation says that it is.
-        [0xAA, 0xAA, _, _, _, _, high, low, ..] => {
-            let ether_type = EtherType(u16::from_be_bytes([*high, *low]));
-            is_tag(ether_type)
-                || matches!(ether_type, ether_type::ARP | ether_type::IPV4 | ether_type::IPV6)
-        }
-        _ => false,
-    }
-}
-
-/// The first `EtherType` that is no VLAN tag, the tags before it, and what follows.
-fn look_through_tags(
-    mut ether_type: EtherType,
-    mut payload: &[u8],
-) -> Result<(EtherType, Vlans, &[u8]), DropReason> {
-    let mut vlans: Vlans = [None; 2];
-    for vlan in &mut vlans {
-        if !is_tag(ether_type) {
-            return Ok((ether_type, vlans, payload));
-        }
-        let tag = SingleVlanHeaderSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
-        *vlan = Some(tag.vlan_identifier().value());
-        ether_type = tag.ether_type();
-        payload = behind(payload, TAG_BYTES);
-    }
-    if is_tag(ether_type) {
-        return Err(DropReason::VlanTags);
-    }
-    Ok((ether_type, vlans, payload))
-}
-
-fn is_tag(ether_type: EtherType) -> bool {
-    matches!(
-        ether_type,
-        ether_type::VLAN_TAGGED_FRAME | ether_type::PROVIDER_BRIDGING | VLAN_STACKED
-    )
-}
-
-/// Passes below policy, so it must be what it says: addresses of Ethernet and IPv4, and whole.
-fn arp(payload: &[u8]) -> Result<Parsed, DropReason> {
-    let arp = ArpPacketSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
-    let resolves_ipv4 = arp.hw_addr_type() == ArpHardwareId::ETHERNET
-        && arp.hw_addr_size() == 6
-        && arp.proto_addr_type() == ether_type::IPV4
-        && arp.proto_addr_size() == 4;
-    if resolves_ipv4 { Ok(Parsed::Arp) } else { Err(DropReason::Malformed) }
+/// The reason to drop it, when its headers do not add up, hide what policy would have to see, or fail a check. Never panics.
+pub fn parse(frame: &[u8], sanity: &Sanity, in_port: Port) -> Result<Parsed, DropReason> {
+    link::read(&mut Inspection::new(frame, sanity, in_port))
 }
 
 /// `bytes` without its first `count` bytes.
 fn behind(bytes: &[u8], count: usize) -> &[u8] {
     bytes.get(count..).unwrap_or_default()
+}
+
+/// A position in a frame. Headers stand near its begin.
+fn position(at: usize) -> Result<u16, DropReason> {
+    u16::try_from(at).map_err(|_| DropReason::Malformed)
 }

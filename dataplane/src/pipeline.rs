@@ -14,15 +14,15 @@ use rtrb::Producer;
 use self::ahead::{Ahead, Foreseen};
 use self::case::Case;
 use self::ledger::Ledger;
-use crate::checks::Checks;
 use crate::counters::{CounterBlock, Counters, PortCounters};
 use crate::device::{BATCH_FRAMES, Port};
-use crate::disposition::{Disposition, DropReason};
+use crate::disposition::{Disposition, DropReason, Reasons};
 use crate::flow::{FlowTable, Sweep};
 use crate::fragment::{Fragments, Whole};
 use crate::moment::Moment;
 use crate::parse::Parsed;
 use crate::policy::PolicyReader;
+use crate::sanity::Sanity;
 use crate::worker::Judge;
 
 /// What the settings say of a port.
@@ -42,8 +42,8 @@ pub struct PortRules {
 pub struct Parts {
     /// The two ports, in the order of the settings.
     pub ports: [PortRules; 2],
-    /// What is checked of packets.
-    pub checks: Checks,
+    /// The checks of packets, the same for all workers.
+    pub sanity: Arc<Sanity>,
     /// Whether flows stay allowed when policy changes. Otherwise they are judged again.
     pub keep_on_policy_change: bool,
     /// Where the policy in force is found.
@@ -64,12 +64,12 @@ pub struct Parts {
 /// The state of one worker between frames.
 #[derive(Debug)]
 pub struct Pipeline {
+    sanity: Arc<Sanity>,
     policy: PolicyReader,
     flows: Arc<FlowTable>,
     fragments: Fragments,
     sweep: Sweep,
     ledger: Ledger,
-    checks: Checks,
     keep_on_policy_change: bool,
     ahead: Ahead,
     published: Arc<CounterBlock>,
@@ -82,7 +82,7 @@ impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         let Parts {
             ports,
-            checks,
+            sanity,
             keep_on_policy_change,
             policy,
             flows,
@@ -92,12 +92,12 @@ impl Pipeline {
             wall_offset_ns,
         } = parts;
         Self {
+            sanity,
             policy,
             flows,
             fragments,
             sweep: Sweep::default(),
             ledger: Ledger::new(ports, records, wall_offset_ns),
-            checks,
             keep_on_policy_change,
             ahead: Ahead::new(),
             published: counters,
@@ -114,7 +114,7 @@ impl Pipeline {
     /// Looks up what all the frames need, then decides over one after the other. Without a policy nothing passes, not
     /// even what passes below it.
     fn decide(&mut self, in_port: Port, frames: &[&[u8]], dispositions: &mut [Disposition]) {
-        let Self { policy, flows, fragments, ledger, checks, ahead, now, .. } = self;
+        let Self { sanity, policy, flows, fragments, ledger, ahead, now, .. } = self;
         let Some(policy) = policy.snapshot() else {
             dispositions.fill(Disposition::Drop(DropReason::NoPolicy));
             return;
@@ -122,15 +122,19 @@ impl Pipeline {
         let (view, flows, now) = (&policy.image.view(), &**flows, *now);
         let keep_on_policy_change = self.keep_on_policy_change;
         let mut known = [None; BATCH_FRAMES];
-        ahead.parse(frames, in_port, fragments, now, &mut ledger.counters);
+        ahead.parse(frames, (sanity, in_port), fragments, now, &mut ledger.counters);
         ahead.find(flows, now, &mut known);
         ahead.classify(policy, view, ledger.crossings(in_port, policy), &known);
         let mut opened = false;
         for (disposition, foreseen) in dispositions.iter_mut().zip(ahead.foreseen(&known)) {
             let Foreseen { parsed, length, whole, flow, answer } = foreseen;
+            let noticed = noticed(&parsed);
+            if !noticed.is_empty() {
+                ledger.counters.note_noticed(in_port, noticed);
+            }
             *disposition = match parsed {
                 Err(reason) => Disposition::Drop(reason),
-                Ok(Parsed::Arp | Parsed::NeighbourDiscovery) => Disposition::Forward,
+                Ok(Parsed::Arp(_) | Parsed::NeighbourDiscovery(_)) => Disposition::Forward,
                 Ok(Parsed::NonIp) if ledger.rules(in_port).pass_non_ip => Disposition::Forward,
                 Ok(Parsed::NonIp) => Disposition::Drop(DropReason::NonIp),
                 Ok(Parsed::Fragment(_)) => Disposition::Hold,
@@ -141,7 +145,7 @@ impl Pipeline {
                         view,
                         flows,
                         ledger,
-                        checks,
+                        checks: sanity.checks(),
                         keep_on_policy_change,
                         packet,
                         in_port,
@@ -151,6 +155,7 @@ impl Pipeline {
                         opened,
                     }
                     .decide(flow)
+                    .completed(packet.completion)
                 }
             };
             if let Some(whole) = whole {
@@ -177,6 +182,15 @@ fn decide_whole(
     };
     fragments.discard(whole, reason, counters);
     Disposition::Drop(reason)
+}
+
+/// The checks that a frame failed and passed all the same.
+fn noticed(parsed: &Result<Parsed, DropReason>) -> Reasons {
+    match parsed {
+        Ok(Parsed::Arp(noticed) | Parsed::NeighbourDiscovery(noticed)) => *noticed,
+        Ok(Parsed::Ip(packet)) => packet.noticed,
+        Ok(Parsed::NonIp | Parsed::Fragment(_)) | Err(_) => Reasons::default(),
+    }
 }
 
 impl Judge for Pipeline {

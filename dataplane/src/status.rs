@@ -101,7 +101,6 @@ mod tests {
     use rtrb::RingBuffer;
 
     use super::*;
-    use crate::checks::Checks;
     use crate::device::memory::MemoryDevice;
     use crate::fragment::{FragmentLimits, Fragments};
     use crate::pipeline::{Parts, Pipeline, PortRules};
@@ -116,7 +115,7 @@ mod tests {
             let rules = |side| PortRules { side, pass_non_ip: false, pick_up: false };
             let parts = Parts {
                 ports: [rules(Side::Outside), rules(Side::Inside)],
-                checks: Checks::default(),
+                sanity: Arc::default(),
                 keep_on_policy_change: false,
                 policy: PolicySlot::new().reader(),
                 flows: Arc::clone(&flows),

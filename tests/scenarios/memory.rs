@@ -15,6 +15,7 @@ use dataplane::flow::FlowTable;
 use dataplane::fragment::{FragmentLimits, Fragments};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
+use dataplane::sanity::{Sanity, SpecialPurpose};
 use dataplane::worker::Worker;
 use rtrb::{Consumer, RingBuffer};
 
@@ -47,7 +48,7 @@ impl Gate {
             counters: Arc::clone(&published),
             records,
             keep_on_policy_change: false,
-            checks: checks(strict),
+            sanity: sanity(strict),
             wall_offset_ns: 0,
         });
         let worker = Worker::new(MemoryDevice::new(512, 2048, 256), pipeline);
@@ -117,12 +118,13 @@ impl Gate {
     }
 }
 
-fn checks(strict: Strict) -> Checks {
+fn sanity(strict: Strict) -> Arc<Sanity> {
     let profile = match strict {
         Strict::Default => Profile::Default,
         Strict::CommonCriteria => Profile::CcStrict,
     };
-    Checks { profile, ..Checks::default() }
+    let checks = Checks { profile, ..Checks::default() };
+    Arc::new(Sanity::new(checks, &SpecialPurpose::default(), &Default::default()))
 }
 
 /// What was counted between two readings.

@@ -38,10 +38,13 @@ pub(super) fn ipv4(rest: Rest<'_>, vlans: Vlans) -> Result<Packet, Unjudged> {
     })
 }
 
-/// A payload length of 0 means 0, as in the data plane.
+/// A payload length of 0 means 0, as in the data plane: there is nothing in it.
 pub(super) fn ipv6(rest: Rest<'_>, vlans: Vlans) -> Result<Packet, Unjudged> {
     let header = Ipv6HeaderSlice::from_slice(rest.bytes).map_err(|_| rest.unreadable())?;
     let payload = rest.without(header.slice().len())?.first(header.payload_length().into())?;
+    if payload.length == 0 {
+        return Err(Unjudged::Malformed);
+    }
     let (protocol, payload) = walk_extensions(header.next_header().0, payload)?;
     let extended = protocol != header.next_header().0;
     transport::read(&Datagram {
@@ -69,17 +72,26 @@ fn check_options(options: &[u8]) -> Result<(), Unjudged> {
     }
 }
 
-/// The upper-layer protocol and its bytes. Any fragment header ends the walk, an atomic one (RFC 6946) too.
+/// The upper-layer protocol and its bytes. A fragment header ends the walk unless it is the only one and of an atomic fragment
+/// (RFC 6946).
 fn walk_extensions(first: u8, payload: Rest<'_>) -> Result<(u8, Rest<'_>), Unjudged> {
     let (mut next, mut rest) = (first, payload);
-    for count in 0..=EXTENSIONS_MAX {
+    let mut fragmented = false;
+    for _ in 0..=EXTENSIONS_MAX {
         let unit = match next {
-            HOP_BY_HOP if count == 0 => 8,
-            ROUTING | DESTINATION_OPTIONS => 8,
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => 8,
             AUTHENTICATION => 4,
-            FRAGMENT => return Err(Unjudged::Fragment),
-            // RFC 8200 section 4.3: only directly behind the IPv6 header.
-            HOP_BY_HOP => return Err(Unjudged::Malformed),
+            FRAGMENT if fragmented => return Err(Unjudged::Fragment),
+            FRAGMENT => {
+                let [following, _, high, low, ..] = *rest.array::<8>()?;
+                // The bits between offset and flag are reserved.
+                if u16::from_be_bytes([high, low]) & 0xFFF9 != 0 {
+                    return Err(Unjudged::Fragment);
+                }
+                fragmented = true;
+                (next, rest) = (following, rest.without(8)?);
+                continue;
+            }
             protocol => return Ok((protocol, rest)),
         };
         let [following, units, _, segments_left] = *rest.array()?;

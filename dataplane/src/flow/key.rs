@@ -140,6 +140,7 @@ fn tags([outer, inner]: Vlans) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disposition::Reasons;
     use crate::parse::{Segment, TcpFlags};
 
     const ACK: Signal = Signal::Tcp(Segment {
@@ -166,7 +167,7 @@ mod tests {
         };
         let (src, dst) = (src.0.parse().unwrap(), dst.0.parse().unwrap());
         let key = PacketKey { src, dst, protocol: 6, transport };
-        Packet { key, vlans: [None; 2], signal }
+        Packet { key, vlans: [None; 2], signal, completion: None, noticed: Reasons::default() }
     }
 
     fn key(src: (&str, u16), dst: (&str, u16), signal: Signal, port: Port) -> FlowKey {

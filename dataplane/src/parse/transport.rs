@@ -1,22 +1,24 @@
-//! Behind the IP header: ports, ICMP type and code, and what the packet says about its conversation.
+//! Behind the IP header: ports, checksums, and what the packet says about its conversation.
 
 use std::net::IpAddr;
 
 use classifier::packet::{PacketKey, Transport, protocol};
-use etherparse::{TcpHeaderSlice, TcpOptionElement, UdpHeaderSlice};
+use etherparse::UdpHeaderSlice;
 
-use super::network::is_icmp_of_family;
-use super::{Packet, Parsed, Query, Segment, Signal, TcpFlags, Vlans};
+use super::inspection::Inspection;
+use super::{Completion, Packet, Parsed, Signal, addresses, icmp, position, tcp};
+use crate::checks::Checksums;
+use crate::checksum::Sum;
 use crate::disposition::DropReason;
 
 /// Common header of SCTP (RFC 9260 section 3.1).
 const SCTP_BYTES: usize = 12;
-/// Every ICMP message is at least this long (RFC 792; the messages of RFC 4443 as well).
-const ICMP_BYTES: usize = 8;
-/// Hop limit of a packet that no router has forwarded (RFC 4861 section 6.1).
-const FROM_THE_LINK: u8 = 255;
+/// Header of UDP, and the position in it of the checksum (RFC 768).
+const UDP_BYTES: usize = 8;
+const UDP_CHECKSUM_AT: usize = 6;
 
 /// An IP packet without its headers.
+#[derive(Clone, Copy)]
 pub(super) struct Datagram<'a> {
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
@@ -25,134 +27,122 @@ pub(super) struct Datagram<'a> {
     /// Whether extension headers stand between the IPv6 header and the payload.
     pub(super) extended: bool,
     pub(super) payload: &'a [u8],
-    pub(super) vlans: Vlans,
+    /// Position of the payload in the frame.
+    pub(super) at: usize,
+}
+
+/// What the transport header says.
+pub(super) struct Read {
+    pub(super) transport: Transport,
+    pub(super) signal: Signal,
+    pub(super) completion: Option<Completion>,
 }
 
 /// Reads the transport header, which must be whole.
-pub(super) fn read(datagram: &Datagram<'_>) -> Result<Parsed, DropReason> {
-    let Datagram { src, dst, protocol, payload, vlans, .. } = *datagram;
-    let (transport, signal) = match protocol {
-        protocol::TCP => tcp(payload)?,
-        protocol::UDP => udp(payload)?,
-        protocol::SCTP => sctp(payload)?,
-        _ if is_icmp_of_family(protocol, src) => {
-            let message = Icmp::read(payload)?;
-            if message.is_neighbour_discovery(src) {
-                return neighbour_discovery(&message, datagram);
-            }
-            let Icmp { kind, code, .. } = message;
-            (Transport::Icmp { kind, code }, message.signal(src))
-        }
-        _ => (Transport::Opaque, Signal::Datagram),
+pub(super) fn read(
+    look: &mut Inspection<'_>,
+    datagram: &Datagram<'_>,
+) -> Result<Parsed, DropReason> {
+    addresses::check(look, datagram)?;
+    let Datagram { src, dst, protocol, .. } = *datagram;
+    let Read { transport, signal, completion } = match protocol {
+        protocol::TCP => tcp::read(look, datagram)?,
+        protocol::UDP => udp(look, datagram)?,
+        protocol::SCTP => sctp(datagram)?,
+        _ if icmp::is_of_family(datagram) => return icmp::read(look, datagram),
+        _ => Read { transport: Transport::Opaque, signal: Signal::Datagram, completion: None },
     };
     let key = PacketKey { src, dst, protocol, transport };
-    Ok(Parsed::Ip(Packet { key, vlans, signal }))
+    let (vlans, noticed) = (look.vlans, look.noticed);
+    Ok(Parsed::Ip(Packet { key, vlans, signal, completion, noticed }))
 }
 
-/// etherparse refuses a data offset below five words or beyond the segment.
-fn tcp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
-    let header = TcpHeaderSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
-    let ports = Transport::Ports { src: header.source_port(), dst: header.destination_port() };
-    let flags = header.slice().get(13).copied().ok_or(DropReason::Malformed)?;
-    let data_bytes = payload.len() - header.slice().len();
-    let segment = Segment {
-        flags: TcpFlags(flags),
-        seq: header.sequence_number(),
-        ack: header.acknowledgment_number(),
-        window: header.window_size(),
-        data_bytes: u16::try_from(data_bytes).map_err(|_| DropReason::Malformed)?,
-        scale: TcpFlags(flags).syn().then(|| window_scale(&header)).flatten(),
+/// Whether the transport header, with all its options, is in this first fragment (RFC 1858 section 3.2). Of a protocol that we
+/// look no further into, one byte.
+pub(super) fn is_header_whole(datagram: &Datagram<'_>) -> bool {
+    let least = match datagram.protocol {
+        protocol::TCP => tcp::header_bytes(datagram.payload),
+        protocol::UDP => UDP_BYTES,
+        protocol::SCTP => SCTP_BYTES,
+        _ if icmp::is_of_family(datagram) => icmp::HEADER_BYTES,
+        _ => 1,
     };
-    Ok((ports, Signal::Tcp(segment)))
+    datagram.payload.len() >= least
 }
 
-/// RFC 7323 section 2.3: a shift above 14 counts as 14.
-fn window_scale(header: &TcpHeaderSlice<'_>) -> Option<u8> {
-    header.options_iterator().find_map(|option| match option {
-        Ok(TcpOptionElement::WindowScale(shift)) => Some(shift.min(14)),
-        _ => None,
-    })
-}
-
-fn udp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
+fn udp(look: &mut Inspection<'_>, datagram: &Datagram<'_>) -> Result<Read, DropReason> {
+    let payload = datagram.payload;
     let header = UdpHeaderSlice::from_slice(payload).map_err(|_| DropReason::Malformed)?;
     let length = usize::from(header.length());
-    if length < header.slice().len() || length > payload.len() {
+    if length < UDP_BYTES {
         return Err(DropReason::Malformed);
     }
-    let ports = Transport::Ports { src: header.source_port(), dst: header.destination_port() };
-    Ok((ports, Signal::Datagram))
+    let covered = payload.get(..length).ok_or(DropReason::Malformed)?;
+    let transport = Transport::Ports { src: header.source_port(), dst: header.destination_port() };
+    let completion = match header.checksum() {
+        0 => without_checksum(look, datagram)?,
+        _ => verify(look, datagram, covered, UDP_CHECKSUM_AT)?,
+    };
+    Ok(Read { transport, signal: Signal::Datagram, completion })
 }
 
-fn sctp(payload: &[u8]) -> Result<(Transport, Signal), DropReason> {
-    let header = payload.first_chunk::<SCTP_BYTES>().ok_or(DropReason::Malformed)?;
+/// UDP may do without a checksum in IPv4 (RFC 768), in IPv6 only tunnels may (RFC 6935): there it is noted at least.
+fn without_checksum(
+    look: &mut Inspection<'_>,
+    datagram: &Datagram<'_>,
+) -> Result<Option<Completion>, DropReason> {
+    if datagram.src.is_ipv6() && look.sanity.checks().checksums != Checksums::Ignore {
+        if look.sanity.is_strict() {
+            look.refuse(DropReason::Checksum)?;
+        } else {
+            look.notice(DropReason::Checksum);
+        }
+    }
+    Ok(None)
+}
+
+fn sctp(datagram: &Datagram<'_>) -> Result<Read, DropReason> {
+    let header = datagram.payload.first_chunk::<SCTP_BYTES>().ok_or(DropReason::Malformed)?;
     let [s0, s1, d0, d1, ..] = *header;
-    let ports =
+    let transport =
         Transport::Ports { src: u16::from_be_bytes([s0, s1]), dst: u16::from_be_bytes([d0, d1]) };
-    Ok((ports, Signal::Datagram))
+    Ok(Read { transport, signal: Signal::Datagram, completion: None })
 }
 
-/// The first words of an ICMP message.
-struct Icmp {
-    kind: u8,
-    code: u8,
-    identifier: u16,
-}
-
-impl Icmp {
-    fn read(payload: &[u8]) -> Result<Self, DropReason> {
-        let header = payload.first_chunk::<ICMP_BYTES>().ok_or(DropReason::Malformed)?;
-        let [kind, code, _, _, i0, i1, ..] = *header;
-        Ok(Self { kind, code, identifier: u16::from_be_bytes([i0, i1]) })
+/// Checks the checksum of `covered`, whose field is at `field`. One that was left to hardware comes back completed.
+pub(super) fn verify(
+    look: &mut Inspection<'_>,
+    datagram: &Datagram<'_>,
+    covered: &[u8],
+    field: usize,
+) -> Result<Option<Completion>, DropReason> {
+    let checksums = look.sanity.checks().checksums;
+    if checksums == Checksums::Ignore {
+        return Ok(None);
     }
-
-    /// Echo has code 0 and nothing else (RFC 792, RFC 4443 section 4): another code is no query that gets a reply.
-    fn signal(&self, address: IpAddr) -> Signal {
-        let (request, reply) = if address.is_ipv4() { (8, 0) } else { (128, 129) };
-        let query = Query { kind: request, identifier: self.identifier };
-        match (self.kind, self.code) {
-            (kind, 0) if kind == request => Signal::Request(query),
-            (kind, 0) if kind == reply => Signal::Reply(query),
-            _ => Signal::Message,
-        }
+    let Datagram { src, dst, protocol, at, .. } = *datagram;
+    let pseudo = match protocol {
+        protocol::ICMP => Sum::default(),
+        _ => Sum::of_pseudo_header(src, dst, protocol, covered.len()),
+    };
+    let sum = pseudo.and(Sum::of(covered));
+    if sum.is_right() {
+        return Ok(None);
     }
-
-    /// Router and neighbour solicitation and advertisement. A redirect (137) is judged by policy.
-    fn is_neighbour_discovery(&self, address: IpAddr) -> bool {
-        address.is_ipv6() && matches!(self.kind, 133..=136)
+    let written = covered.get(field..).and_then(<[u8]>::first_chunk::<2>);
+    let written = *written.ok_or(DropReason::Malformed)?;
+    let is_left_to_hardware = checksums == Checksums::Complete
+        && matches!(protocol, protocol::TCP | protocol::UDP)
+        && written == pseudo.folded();
+    if !is_left_to_hardware {
+        look.refuse(DropReason::Checksum)?;
+        return Ok(None);
     }
-
-    /// Least length of this neighbour discovery message (RFC 4861 sections 4.1 to 4.4).
-    fn discovery_bytes(&self) -> usize {
-        match self.kind {
-            133 => 8,
-            134 => 16,
-            _ => 24,
-        }
-    }
-}
-
-/// These pass below policy, so they must be valid: whole, code 0, not forwarded (RFC 4861 sections 6.1 and 7.1), and with
-/// nothing in front of them that a host would have to skip to see what they are (RFC 7113 section 3).
-fn neighbour_discovery(message: &Icmp, datagram: &Datagram<'_>) -> Result<Parsed, DropReason> {
-    let options = datagram.payload.get(message.discovery_bytes()..);
-    let options = options.ok_or(DropReason::Malformed)?;
-    if datagram.hop_limit != FROM_THE_LINK || datagram.extended || message.code != 0 {
-        return Err(DropReason::NeighbourDiscovery);
-    }
-    if are_options_whole(options) {
-        Ok(Parsed::NeighbourDiscovery)
-    } else {
-        Err(DropReason::Malformed)
-    }
-}
-
-/// Options of neighbour discovery (RFC 4861 section 4.6): type, length in units of eight bytes, never 0.
-fn are_options_whole(options: &[u8]) -> bool {
-    let mut rest = options;
-    while let [_, length @ 1..=u8::MAX, ..] = rest {
-        let Some(following) = rest.get(usize::from(*length) * 8..) else { return false };
-        rest = following;
-    }
-    rest.is_empty()
+    // One's complement: adding the complement takes the field out of the sum.
+    let value = match sum.and(Sum::of(&written.map(|byte| !byte))).checksum() {
+        // In UDP a zero means that there is none (RFC 768).
+        [0, 0] if protocol == protocol::UDP => [0xFF, 0xFF],
+        value => value,
+    };
+    Ok(Some(Completion { at: position(at + field)?, value }))
 }

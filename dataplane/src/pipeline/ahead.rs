@@ -17,6 +17,7 @@ use crate::fragment::{Fragments, Taken, Whole};
 use crate::moment::Moment;
 use crate::parse::{Packet, Parsed, Signal, parse};
 use crate::policy::Published;
+use crate::sanity::Sanity;
 
 /// The batch under way. Its room is allocated once.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ impl Ahead {
     pub(super) fn parse(
         &mut self,
         frames: &[&[u8]],
-        in_port: Port,
+        (sanity, in_port): (&Sanity, Port),
         fragments: &mut Fragments,
         now: Moment,
         counters: &mut Counters,
@@ -96,7 +97,8 @@ impl Ahead {
         seen.clear();
         keys.clear();
         for frame in frames.iter().take(BATCH_FRAMES) {
-            let (mut parsed, mut length, mut whole) = (parse(frame), frame.len(), None);
+            let (mut parsed, mut length, mut whole) =
+                (parse(frame, sanity, in_port), frame.len(), None);
             if let Ok(Parsed::Fragment(piece)) = &parsed {
                 match fragments.take(piece, frame, in_port, now, counters) {
                     Taken::Held => {}
@@ -105,7 +107,7 @@ impl Ahead {
                         whole = Some(datagram);
                         let rebuilt = fragments.rebuild(datagram);
                         length = rebuilt.map_or(length, <[u8]>::len);
-                        parsed = rebuilt.and_then(parse_whole);
+                        parsed = rebuilt.and_then(|frame| parse_whole(frame, sanity, in_port));
                     }
                 }
             }
@@ -180,12 +182,14 @@ impl Ahead {
     }
 }
 
-/// Reads a datagram that was put together. It is a packet that policy judges, or nothing.
-fn parse_whole(frame: &[u8]) -> Result<Parsed, DropReason> {
-    match parse(frame)? {
+/// Reads a datagram that was put together. It is a packet that policy judges, or nothing; nobody leaves the checksum of
+/// fragments to hardware.
+fn parse_whole(frame: &[u8], sanity: &Sanity, in_port: Port) -> Result<Parsed, DropReason> {
+    match parse(frame, sanity, in_port)? {
+        Parsed::Ip(Packet { completion: Some(_), .. }) => Err(DropReason::Checksum),
         packet @ Parsed::Ip(_) => Ok(packet),
-        Parsed::NeighbourDiscovery => Err(DropReason::NeighbourDiscovery),
-        Parsed::Arp | Parsed::NonIp | Parsed::Fragment(_) => Err(DropReason::FragmentInvalid),
+        Parsed::NeighbourDiscovery(_) => Err(DropReason::NeighbourDiscovery),
+        Parsed::Arp(_) | Parsed::NonIp | Parsed::Fragment(_) => Err(DropReason::FragmentInvalid),
     }
 }
 

@@ -18,7 +18,7 @@ use dataplane::pipeline::Pipeline;
 use dataplane::policy::PolicySlot;
 use dataplane::worker::Worker;
 
-use crate::support::frames::{ACK, ETHERNET, Layer, SYN, arp, frame, tag};
+use crate::support::frames::{ACK, ETHERNET, Layer, SYN, arp, frame, repair, tag};
 use crate::support::gate::{RULES, pipeline};
 use crate::support::policy::{
     CLIENT, INTERFACES, SERVER, closed, compiled, guard_outer_port, ingress, rack, services,
@@ -171,6 +171,7 @@ impl Kinds {
         let source = ETHERNET + header - if family == 0 { 6 } else { 18 };
         bytes[source] = number[1];
         bytes[ETHERNET + header..ETHERNET + header + 2].copy_from_slice(&number[2..]);
+        repair(bytes);
         (Port::A, bytes)
     }
 }

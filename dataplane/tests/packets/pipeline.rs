@@ -8,10 +8,10 @@ use classifier::record::{FlowRecord, RecordKind};
 use classifier::resource::{Action, PolicySet, Rule};
 use dataplane::device::Port;
 use dataplane::disposition::{Disposition, DropReason};
-use dataplane::parse::{Parsed, parse};
+use dataplane::parse::Parsed;
 use dataplane::pipeline::PortRules;
 
-use crate::support::frames::{Layer, SYN, arp, discovery, foreign, frame, tag};
+use crate::support::frames::{Layer, SYN, arp, discovery, foreign, frame, parse, tag};
 use crate::support::gate::{Gate, RULES, WALL_NS};
 use crate::support::policy::{CLIENT, SERVER, anything, closed, image, ingress, to_ports};
 
@@ -158,7 +158,7 @@ fn broken_and_random_frames_never_pass() {
             }
         }
         let port = Port::BOTH[random.usize(..2)];
-        let below = matches!(parse(&bytes), Ok(Parsed::Arp | Parsed::NeighbourDiscovery));
+        let below = matches!(parse(&bytes), Ok(Parsed::Arp(_) | Parsed::NeighbourDiscovery(_)));
         assert!(!unconfigured.passes(port, &bytes));
         assert_eq!(closed.passes(port, &bytes), below, "{bytes:02x?}");
     }

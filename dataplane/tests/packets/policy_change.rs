@@ -5,9 +5,9 @@ use classifier::record::RecordKind;
 use dataplane::device::Port;
 use dataplane::disposition::{Disposition, DropReason};
 use dataplane::flow::FlowKey;
-use dataplane::parse::{Parsed, parse};
+use dataplane::parse::Parsed;
 
-use crate::support::frames::{ACK, Layer, SYN, tagged};
+use crate::support::frames::{ACK, Layer, SYN, parse, tagged};
 use crate::support::gate::Gate;
 use crate::support::policy::{
     CLIENT, SERVER, anything, closed, image, ingress, services, to_ports,

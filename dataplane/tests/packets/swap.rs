@@ -17,7 +17,7 @@ use dataplane::pipeline::Pipeline;
 use dataplane::policy::PolicySlot;
 use dataplane::worker::Judge;
 
-use crate::support::frames::{ETHERNET, Layer, frame};
+use crate::support::frames::{ETHERNET, Layer, frame, repair};
 use crate::support::gate::{RULES, pipeline};
 use crate::support::policy::{CLIENT, SERVER, anything, ingress};
 
@@ -76,6 +76,7 @@ impl Traffic {
         let bytes = &mut self.templates[family];
         bytes[at..at + 2].copy_from_slice(&source.to_be_bytes());
         bytes[at + 2..at + 4].copy_from_slice(&destination.to_be_bytes());
+        repair(bytes);
         let passed = pipeline.judge(Port::A, bytes) == Disposition::Forward;
         (source, destination, passed)
     }

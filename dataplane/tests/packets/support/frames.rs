@@ -1,9 +1,13 @@
 //! Valid frames, built with etherparse's own writer, and the ways to bend them.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use classifier::packet::PacketKey;
-use dataplane::parse::{Packet, Signal};
+use dataplane::device::Port;
+use dataplane::disposition::{DropReason, Reasons};
+use dataplane::parse::{Packet, Parsed, Signal};
+use dataplane::sanity::Sanity;
 use etherparse::{IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header};
 use etherparse::{Ipv6Extensions, Ipv6FlowLabel, Ipv6Header};
 use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
@@ -35,7 +39,7 @@ pub(crate) enum Layer {
 
 /// A packet without a frame.
 pub(crate) fn packet(key: PacketKey, signal: Signal) -> Packet {
-    Packet { key, vlans: [None; 2], signal }
+    Packet { key, vlans: [None; 2], signal, completion: None, noticed: Reasons::default() }
 }
 
 /// An untagged frame.
@@ -113,7 +117,106 @@ pub(crate) fn discovery(kind: u8) -> Vec<u8> {
     for option in [48, 56, 64] {
         out[ETHERNET + option + 1] = 1;
     }
+    repair(&mut out);
     out
+}
+
+/// An ICMP error of this type and code about an untagged frame, back to who sent it, with its first bytes quoted.
+pub(crate) fn error(router: &str, kind: u8, code: u8, about: &[u8]) -> Vec<u8> {
+    let quoted = &about[ETHERNET..];
+    let is_v4 = quoted[0] >> 4 == 4;
+    let sender = if is_v4 {
+        IpAddr::from(*quoted[12..].first_chunk::<4>().unwrap())
+    } else {
+        IpAddr::from(*quoted[8..].first_chunk::<16>().unwrap())
+    };
+    let mut out = frame_between(router.parse().unwrap(), sender, Layer::Icmp(kind, code));
+    let (header, length_at) = if is_v4 { (20, 2) } else { (40, 4) };
+    out.truncate(ETHERNET + header + 8);
+    out.extend_from_slice(quoted);
+    let length = out.len() - ETHERNET - if is_v4 { 0 } else { header };
+    let length = u16::try_from(length).unwrap().to_be_bytes();
+    out[ETHERNET + length_at..][..2].copy_from_slice(&length);
+    repair(&mut out);
+    out
+}
+
+/// Makes the checksums right of a frame that was changed, as far as its headers lead.
+pub(crate) fn repair(frame: &mut [u8]) {
+    let _ = repair_ip(frame);
+}
+
+fn repair_ip(frame: &mut [u8]) -> Option<()> {
+    let mut at = 12;
+    while matches!(word(frame, at)?, 0x8100 | 0x88A8 | 0x9100) {
+        at += 4;
+    }
+    let version = word(frame, at)?;
+    let ip = frame.get_mut(at + 2..)?;
+    if version == 0x0800 {
+        let header = usize::from(*ip.first()? & 15) * 4;
+        write_checksum(ip.get_mut(..header)?, 0, 10)?;
+        let end = usize::from(word(ip, 2)?);
+        if word(ip, 6)? & 0x3FFF != 0 {
+            return None;
+        }
+        let (protocol, addresses) = (*ip.get(9)?, sum(ip.get(12..20)?));
+        return repair_transport(ip.get_mut(header..end)?, protocol, addresses);
+    }
+    let end = 40 + usize::from(word(ip, 4)?);
+    let (mut next, mut at) = (*ip.get(6)?, 40);
+    while matches!(next, 0 | 43 | 44 | 51 | 60) {
+        let units = usize::from(*ip.get(at + 1)?);
+        let length = match next {
+            44 => 8,
+            51 => (units + 2) * 4,
+            _ => (units + 1) * 8,
+        };
+        next = *ip.get(at)?;
+        at += length;
+    }
+    let addresses = sum(ip.get(8..40)?);
+    repair_transport(ip.get_mut(at..end)?, next, addresses)
+}
+
+fn repair_transport(data: &mut [u8], protocol: u8, addresses: u32) -> Option<()> {
+    let length = if protocol == 17 { usize::from(word(data, 4)?) } else { data.len() };
+    let field = match protocol {
+        6 => 16,
+        17 => 6,
+        1 | 58 => 2,
+        _ => return None,
+    };
+    let length_and_protocol = u32::try_from(length).unwrap() + u32::from(protocol);
+    let pseudo = if protocol == 1 { 0 } else { addresses + length_and_protocol };
+    write_checksum(data.get_mut(..length)?, pseudo, field)
+}
+
+fn write_checksum(bytes: &mut [u8], pseudo: u32, field: usize) -> Option<()> {
+    bytes.get_mut(field..field + 2)?.fill(0);
+    let mut whole = sum(bytes) + pseudo;
+    while whole > 0xFFFF {
+        whole = (whole >> 16) + (whole & 0xFFFF);
+    }
+    let checksum = !u16::try_from(whole).unwrap();
+    bytes.get_mut(field..field + 2)?.copy_from_slice(&checksum.to_be_bytes());
+    Some(())
+}
+
+fn sum(bytes: &[u8]) -> u32 {
+    let high = bytes.iter().step_by(2).map(|byte| u32::from(*byte) << 8);
+    let low = bytes.iter().skip(1).step_by(2).map(|byte| u32::from(*byte));
+    high.sum::<u32>() + low.sum::<u32>()
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Reads a frame from port A with no settings.
+pub(crate) fn parse(frame: &[u8]) -> Result<Parsed, DropReason> {
+    static SANITY: LazyLock<Sanity> = LazyLock::new(Sanity::default);
+    dataplane::parse::parse(frame, &SANITY, Port::A)
 }
 
 /// A frame that is neither IP nor ARP.

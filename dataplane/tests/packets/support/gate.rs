@@ -7,7 +7,6 @@ use std::time::Duration;
 use classifier::image::Image;
 use classifier::packet::Side;
 use classifier::record::FlowRecord;
-use dataplane::checks::Checks;
 use dataplane::counters::{CounterBlock, Counters};
 use dataplane::device::Port;
 use dataplane::disposition::{Disposition, DropReason};
@@ -121,7 +120,7 @@ pub(crate) fn pipeline(
     let counters = Arc::new(CounterBlock::new());
     let pipeline = Pipeline::new(Parts {
         ports,
-        checks: Checks::default(),
+        sanity: Arc::default(),
         keep_on_policy_change: false,
         policy: slot.reader(),
         flows: Arc::clone(flows),
