@@ -90,7 +90,7 @@ fn agree(wire: Result<Parsed, DropReason>, read: Result<capture::Packet, Unjudge
             ) | (DropReason::NonIp, Unjudged::NonIp)
                 | (DropReason::FragmentInvalid, Unjudged::Fragment)
                 | (DropReason::ExtensionHeader, Unjudged::Malformed | Unjudged::Fragment)
-                | (DropReason::SourceRoute, Unjudged::SourceRoute)
+                | (DropReason::SourceRoute, Unjudged::SourceRoute | Unjudged::Fragment)
                 | (DropReason::VlanTags, Unjudged::VlanTags)
         ),
         (Ok(passed), Err(unjudged)) => matches!(

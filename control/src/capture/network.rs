@@ -72,16 +72,16 @@ fn check_options(options: &[u8]) -> Result<(), Unjudged> {
     }
 }
 
-/// The upper-layer protocol and its bytes. A fragment header ends the walk unless it is the only one and of an atomic fragment
-/// (RFC 6946).
+/// The upper-layer protocol and its bytes. A fragment header ends the walk unless it is of an atomic fragment (RFC 6946), the only
+/// one, and not behind an authentication header.
 fn walk_extensions(first: u8, payload: Rest<'_>) -> Result<(u8, Rest<'_>), Unjudged> {
     let (mut next, mut rest) = (first, payload);
-    let mut fragmented = false;
+    let (mut fragmented, mut authenticated) = (false, false);
     for _ in 0..=EXTENSIONS_MAX {
         let unit = match next {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => 8,
             AUTHENTICATION => 4,
-            FRAGMENT if fragmented => return Err(Unjudged::Fragment),
+            FRAGMENT if fragmented || authenticated => return Err(Unjudged::Fragment),
             FRAGMENT => {
                 let [following, _, high, low, ..] = *rest.array::<8>()?;
                 // The bits between offset and flag are reserved.
@@ -106,7 +106,30 @@ fn walk_extensions(first: u8, payload: Rest<'_>) -> Result<(u8, Rest<'_>), Unjud
         if next == ROUTING && segments_left != 0 {
             return Err(Unjudged::SourceRoute);
         }
+        // All options of the header, if the capture holds them.
+        let options =
+            rest.bytes.get(2..length).filter(|_| matches!(next, HOP_BY_HOP | DESTINATION_OPTIONS));
+        if options.is_some_and(|options| !are_options_whole(options)) {
+            return Err(Unjudged::Malformed);
+        }
+        authenticated |= next == AUTHENTICATION;
         (next, rest) = (following, rest.without(length)?);
     }
     Err(Unjudged::Malformed)
+}
+
+/// RFC 8200 section 4.2: one byte of padding, or a type and a length.
+fn are_options_whole(options: &[u8]) -> bool {
+    let mut rest = options;
+    loop {
+        rest = match rest {
+            [] => return true,
+            [0, following @ ..] => following,
+            [_, length, following @ ..] => match following.get(usize::from(*length)..) {
+                Some(following) => following,
+                None => return false,
+            },
+            [_] => return false,
+        };
+    }
 }
