@@ -49,7 +49,7 @@ fn of_the_link() -> Vec<Scenario> {
     let of = |id, kind: u8, reason: DropReason| {
         row(id, move |at: Place| {
             let (src, dst) = (at.client_v6().into(), at.server_v6().into());
-            let message = icmp(src, dst, [kind, 0], [0; 4], &[0; 32]);
+            let message = icmp(src, dst, [kind, 0], [0; 4], &vec![0; body(kind)]);
             Script::new().drops(A, frame(A, &ip(src, dst, ICMPV6, message)), reason)
         })
     };
@@ -69,6 +69,16 @@ fn of_the_link() -> Vec<Scenario> {
         of("C23", 150, PolicyDenied),
         of("C24", 160, PolicyDenied),
     ]
+}
+
+/// Bytes that a message of this type has behind its first eight (RFC 4861 section 4).
+fn body(kind: u8) -> usize {
+    match kind {
+        133 => 0,
+        134 => 8,
+        135 | 136 => 16,
+        _ => 32,
+    }
 }
 
 fn echo() -> Vec<Scenario> {

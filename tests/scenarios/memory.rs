@@ -19,7 +19,7 @@ use dataplane::sanity::{Sanity, SpecialPurpose};
 use dataplane::worker::Worker;
 use rtrb::{Consumer, RingBuffer};
 
-use crate::policy::reference;
+use crate::policy::{NETWORKS, reference};
 use crate::scenario::{Scenario, Seen, Setting, Strict};
 
 /// Longer than any fragment waits.
@@ -34,7 +34,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(_setting: Setting, strict: Strict) -> Self {
+    pub(crate) fn new(setting: Setting, strict: Strict) -> Self {
         let slot = PolicySlot::of_ports(["outside", "inside"].map(str::to_owned));
         slot.publish(reference());
         let rules = |side| PortRules { side, pass_non_ip: false, pick_up: false };
@@ -48,7 +48,7 @@ impl Gate {
             counters: Arc::clone(&published),
             records,
             keep_on_policy_change: false,
-            sanity: sanity(strict),
+            sanity: sanity(setting, strict),
             wall_offset_ns: 0,
         });
         let worker = Worker::new(MemoryDevice::new(512, 2048, 256), pipeline);
@@ -118,13 +118,17 @@ impl Gate {
     }
 }
 
-fn sanity(strict: Strict) -> Arc<Sanity> {
+fn sanity(setting: Setting, strict: Strict) -> Arc<Sanity> {
     let profile = match strict {
         Strict::Default => Profile::Default,
         Strict::CommonCriteria => Profile::CcStrict,
     };
+    let networks = match setting {
+        Setting::Plain => Default::default(),
+        Setting::Networks => NETWORKS.map(|nets| nets.join(",").parse().unwrap()),
+    };
     let checks = Checks { profile, ..Checks::default() };
-    Arc::new(Sanity::new(checks, &SpecialPurpose::default(), &Default::default()))
+    Arc::new(Sanity::new(checks, &SpecialPurpose::default(), &networks))
 }
 
 /// What was counted between two readings.
