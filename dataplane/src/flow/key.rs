@@ -228,4 +228,28 @@ mod tests {
         assert_ne!(query, key(y, x, Signal::Reply(echo(6)), Port::B));
         assert!(FlowKey::of(&packet(x, y, Signal::Message), Port::A).is_none());
     }
+
+    /// An error that comes in by port B about what went out there, from whoever and to whoever.
+    fn error(about: PacketKey, part: Quoted) -> Packet {
+        let signal = Signal::Error(Quote { key: about, part });
+        packet(("198.18.9.9", 0), ("198.18.8.8", 0), signal)
+    }
+
+    #[test]
+    fn error_belongs_to_the_flow_of_the_packet_that_it_quotes() {
+        let (x, y) = (("198.18.0.1", 1), ("198.18.0.2", 2));
+        for (src, dst) in [(x, y), (y, x)] {
+            let sent = packet(src, dst, ACK);
+            let error = FlowKey::of(&error(sent.key, Quoted::Tcp(1)), Port::B);
+            assert_eq!(error, FlowKey::of(&sent, Port::A), "and to its sender");
+            assert_ne!(error.unwrap().0, FlowKey::of(&sent, Port::B).unwrap().0, "the wrong side");
+        }
+        let request = packet(x, y, Signal::Request(echo(5)));
+        let about = |key, id| FlowKey::of(&error(key, Quoted::Query(echo(id))), Port::B);
+        assert_eq!(about(request.key, 5), FlowKey::of(&request, Port::A));
+        assert_ne!(about(request.key, 6), FlowKey::of(&request, Port::A));
+        let reply = packet(x, y, Signal::Reply(echo(5)));
+        assert_eq!(about(reply.key, 5), FlowKey::of(&reply, Port::A));
+        assert_ne!(about(reply.key, 5), FlowKey::of(&request, Port::A));
+    }
 }

@@ -5,6 +5,7 @@
 mod allocations;
 mod balance;
 mod batches;
+mod connections;
 mod flows;
 mod honest;
 mod interfaces;

@@ -78,6 +78,25 @@ pub(crate) fn frame_between(src: IpAddr, dst: IpAddr, layer: Layer) -> Vec<u8> {
     bytes
 }
 
+/// A segment with these numbers, and so many octets of data.
+pub(crate) fn segment(
+    [src, dst]: [&str; 2],
+    [from, to]: [u16; 2],
+    flags: u8,
+    [seq, ack]: [u32; 2],
+    data_bytes: usize,
+) -> Vec<u8> {
+    let mut header = tcp_header(from, to, flags);
+    header.sequence_number = seq;
+    header.acknowledgment_number = ack;
+    let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let headers = ip_headers(src.parse().unwrap(), dst.parse().unwrap(), 6);
+    let mut bytes = Vec::new();
+    let payload = vec![0xCD; data_bytes];
+    builder.ip(headers).tcp_header(header).write(&mut bytes, &payload).unwrap();
+    bytes
+}
+
 /// Puts a VLAN tag in front of what the frame already has.
 pub(crate) fn tag(frame: &[u8], tpid: u16, vlan: u16) -> Vec<u8> {
     let mut out = frame[..12].to_vec();

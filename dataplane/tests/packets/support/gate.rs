@@ -58,6 +58,17 @@ impl Gate {
         Self { slot, flows, records, now, pipeline, published }
     }
 
+    /// With this policy in force, and other settings.
+    pub(crate) fn set(image: Arc<Image>, change: impl FnOnce(&mut Parts)) -> Self {
+        let slot = PolicySlot::of_ports(INTERFACES.map(str::to_owned));
+        slot.publish(image);
+        let flows = Arc::new(FlowTable::new(1 << 12, RandomState::new()));
+        let (mut parts, published, records) = parts(RULES, &slot, &flows, 1 << 12);
+        change(&mut parts);
+        let (pipeline, now) = (Pipeline::new(parts), Duration::from_secs(100));
+        Self { slot, flows, records, now, pipeline, published }
+    }
+
     /// Two whose flow tables put the same flows into the same places.
     pub(crate) fn twins() -> [Self; 2] {
         let hasher = RandomState::new();
@@ -116,9 +127,20 @@ pub(crate) fn pipeline(
     flows: &Arc<FlowTable>,
     records: usize,
 ) -> (Pipeline, Arc<CounterBlock>, Consumer<FlowRecord>) {
+    let (parts, counters, consumer) = parts(ports, slot, flows, records);
+    (Pipeline::new(parts), counters, consumer)
+}
+
+/// What such a pipeline is made of.
+fn parts(
+    ports: [PortRules; 2],
+    slot: &PolicySlot,
+    flows: &Arc<FlowTable>,
+    records: usize,
+) -> (Parts, Arc<CounterBlock>, Consumer<FlowRecord>) {
     let (producer, consumer) = RingBuffer::new(records);
     let counters = Arc::new(CounterBlock::new());
-    let pipeline = Pipeline::new(Parts {
+    let parts = Parts {
         ports,
         sanity: Arc::default(),
         keep_on_policy_change: false,
@@ -128,6 +150,6 @@ pub(crate) fn pipeline(
         counters: Arc::clone(&counters),
         records: producer,
         wall_offset_ns: WALL_NS,
-    });
-    (pipeline, counters, consumer)
+    };
+    (parts, counters, consumer)
 }
