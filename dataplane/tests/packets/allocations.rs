@@ -20,6 +20,7 @@ use dataplane::worker::Worker;
 
 use crate::support::frames::{ACK, ETHERNET, Layer, SYN, arp, frame, repair, tag};
 use crate::support::gate::{RULES, pipeline};
+use crate::support::pieces::pieces;
 use crate::support::policy::{
     CLIENT, INTERFACES, SERVER, closed, compiled, guard_outer_port, ingress, rack, services,
     to_ports,
@@ -95,6 +96,64 @@ fn packets_of_every_kind_are_judged_without_allocating() {
         DropReason::TransmitRingFull,
     ] {
         assert!(reached(reason), "{reason:?}");
+    }
+}
+
+#[test]
+fn fragments_wait_leave_and_give_way_without_allocating() {
+    let slot = PolicySlot::of_ports(INTERFACES.map(str::to_owned));
+    let flows = Arc::new(FlowTable::new(1 << 12, std::hash::RandomState::new()));
+    let (pipeline, _, _records) = pipeline(RULES, &slot, &flows, 1 << 8);
+    slot.publish(ingress(1, services()));
+    let device = MemoryDevice::new(4 * BATCH_FRAMES, 256, BATCH_FRAMES / 4);
+    let mut worker = Worker::new(device, pipeline);
+    let mut rng = fastrand::Rng::with_seed(0x5eed_0507);
+    let mut frames = Vec::new();
+    for number in 0..400 {
+        let family = usize::from(number % 2);
+        let whole = frame(CLIENT[family], SERVER[family], Layer::Udp(number, 53 + number / 300));
+        let mut some = pieces(&whole, number, &[8, 16, 24]);
+        let again = some[rng.usize(..some.len())].clone();
+        match number % 5 {
+            0 => drop(some.pop()),
+            1 => some.push(again),
+            2 => some[1] = again,
+            _ => {}
+        }
+        frames.extend(some);
+    }
+    // Near to each other, so that datagrams become whole, and far apart, so that memory is short and time is over.
+    let mut far = frames.clone();
+    rng.shuffle(&mut far);
+    let (mut millis, mut before) = (0, 0);
+    for round in 0..40 {
+        if round == 4 {
+            before = CALLS.get();
+        }
+        for frames in [&frames, &far] {
+            for batch in frames.chunks(BATCH_FRAMES) {
+                for frame in batch {
+                    assert!(worker.device_mut().arrive(Port::A, frame));
+                }
+                millis += 700;
+                worker.round(Duration::from_millis(millis));
+                worker.device_mut().drain(Port::B, |_| ());
+            }
+        }
+        millis += 31_000;
+        worker.round(Duration::from_millis(millis));
+    }
+    assert_eq!(CALLS.get() - before, 0, "allocations or releases");
+    let port = worker.judge().counters().port(Port::A);
+    assert!(port.forwarded.packets > 1_000, "{port:?}");
+    for reason in [
+        DropReason::FragmentOverlap,
+        DropReason::FragmentLimit,
+        DropReason::FragmentTimeout,
+        DropReason::PolicyDenied,
+        DropReason::TransmitRingFull,
+    ] {
+        assert!(port.dropped_for(reason).packets > 0, "{reason:?}");
     }
 }
 

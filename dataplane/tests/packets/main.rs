@@ -7,6 +7,7 @@ mod balance;
 mod batches;
 mod connections;
 mod flows;
+mod fragments;
 mod honest;
 mod interfaces;
 mod parse;

@@ -2,4 +2,5 @@
 
 pub(crate) mod frames;
 pub(crate) mod gate;
+pub(crate) mod pieces;
 pub(crate) mod policy;
