@@ -7,18 +7,24 @@
 mod veth;
 
 use std::collections::HashSet;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use dataplane::counters::Counters;
 use dataplane::device::af_xdp::{Attachment, Mode, Opened, Queue, Sizes, open};
 use dataplane::device::interface::Interface;
 use dataplane::device::{Device, Port};
 use dataplane::disposition::{Disposition, DropReason};
+use dataplane::fragment::{FragmentLimits, Fragments, Taken, Whole};
+use dataplane::moment::Moment;
+use dataplane::parse::{Parsed, parse};
+use dataplane::sanity::Sanity;
 use dataplane::worker::{Judge, Worker};
 
-use self::veth::{Capture, Net, Sender, frame, is_ours, udp_frame};
+use self::veth::{Capture, Net, Sender, fragment_frame, frame, is_ours, udp_frame};
 
 /// Frames under way at a time: fewer than the smallest queue on the way holds, so that none may be lost.
 const WINDOW: usize = 64;
@@ -326,6 +332,87 @@ fn sizes_that_cannot_be_are_refused_all_at_once() {
         "`--frames-per-queue 64`: expected at least `--ring-entries`, 100",
     ];
     assert_eq!(texts, expected);
+}
+
+#[test]
+fn fragments_of_a_datagram_reach_one_worker_and_leave_in_order() {
+    let net = Net::new(2);
+    let ports = net.ports();
+    let opened = net.in_gateway(|| open(&ports, Sizes::default())).unwrap();
+    let stop = AtomicBool::new(false);
+    let (sender, capture) = (net.host(Port::A).sender(), net.host(Port::B).capture());
+    let mut rng = fastrand::Rng::with_seed(0x5eed_0508);
+    let released = thread::scope(|scope| {
+        let _stop = SetOnDrop(&stop);
+        let workers: Vec<_> = opened
+            .devices
+            .into_iter()
+            .map(|device| {
+                let mut worker = Worker::new(device, Together::new());
+                let stop = &stop;
+                scope.spawn(move || {
+                    worker.run(|| Duration::ZERO, stop);
+                    worker.judge().released
+                })
+            })
+            .collect();
+        for number in 0..500 {
+            let pieces = [(0, true), (48, true), (96, false)]
+                .map(|(offset, more)| fragment_frame(number, offset, more));
+            let mut shuffled = pieces.clone();
+            rng.shuffle(&mut shuffled);
+            assert!(shuffled.iter().all(|piece| sender.send(piece)));
+            for piece in pieces {
+                assert_eq!(capture.next(), Some(piece), "datagram {number}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(released.iter().sum::<u64>(), 500);
+    assert!(released.iter().all(|count| *count > 50), "they did not spread: {released:?}");
+}
+
+/// Lets fragments through when they are whole, and nothing else.
+struct Together {
+    fragments: Fragments,
+    counters: Counters,
+    sanity: Sanity,
+    released: u64,
+}
+
+impl Together {
+    fn new() -> Self {
+        Self {
+            fragments: Fragments::new(FragmentLimits::default(), RandomState::new()),
+            counters: Counters::default(),
+            sanity: Sanity::default(),
+            released: 0,
+        }
+    }
+}
+
+impl Judge for Together {
+    fn begin_batch(&mut self, _now: Duration) {}
+
+    fn judge(&mut self, in_port: Port, frame: &[u8]) -> Disposition {
+        let Ok(Parsed::Fragment(piece)) = parse(frame, &self.sanity, in_port) else {
+            return Disposition::Drop(DropReason::NonIp);
+        };
+        let (fragments, counters) = (&mut self.fragments, &mut self.counters);
+        match fragments.take(&piece, frame, in_port, Moment::default(), counters) {
+            Taken::Held => Disposition::Hold,
+            Taken::Whole(datagram) => Disposition::Release(datagram),
+            Taken::Refused(reason) => Disposition::Drop(reason),
+        }
+    }
+
+    fn account_unsent(&mut self, _in_port: Port, _length: u32) {}
+
+    fn release(&mut self, datagram: Whole, send: &mut dyn FnMut(&[u8]) -> bool) {
+        self.fragments.release(datagram, send, &mut self.counters);
+        self.released += 1;
+    }
 }
 
 /// Sends `count` frames, never more than a window ahead of what arrives, and sees all arrive in order.

@@ -298,6 +298,26 @@ pub(crate) fn udp_frame(number: u16) -> Vec<u8> {
     frame
 }
 
+/// One of several IPv6 fragments, with 48 bytes of data, of a UDP datagram whose addresses depend on its number. The kernel
+/// takes what a sender sends for IPv6, because that is what it saw when it told the address.
+pub(crate) fn fragment_frame(number: u16, offset: u16, more: bool) -> Vec<u8> {
+    let [high, low] = number.to_be_bytes();
+    let mut frame = ADDRESSES.concat();
+    frame.extend([0x86, 0xDD, 0x60, 0, 0, 0, 0, 56, 44, 64]);
+    for last in [[high, low], [0xff, 0xff]] {
+        frame.extend([0x20, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        frame.extend(last);
+    }
+    frame.extend([17, 0]);
+    frame.extend((offset | u16::from(more)).to_be_bytes());
+    frame.extend([0, 0, high, low]);
+    // What would be ports in another packet, and must not choose the queue.
+    let start = frame.len();
+    frame.extend([low, low, 0, 53, 0, 144, 0, 0]);
+    frame.resize(start + 48, low ^ u8::from(more));
+    frame
+}
+
 fn ip(words: &[&str]) {
     run(&[&["ip"], words].concat());
 }
