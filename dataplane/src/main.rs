@@ -20,7 +20,7 @@ use dataplane::crew::Crew;
 use dataplane::device::af_xdp::{self, AfXdpDevice, Opened, Queue, Sizes};
 use dataplane::device::interface::{self, Interface, KernelFiles};
 use dataplane::flow::FlowTable;
-use dataplane::fragment::{FragmentLimits, Fragments};
+use dataplane::fragment::Fragments;
 use dataplane::handover::{DeskParts, FlowDesk, Handover, Peers, Server};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
@@ -166,7 +166,7 @@ fn prepare(
             pick_up: false,
         });
         let (policy, flows) = (policy.reader(), Arc::clone(&flows));
-        let fragments = Fragments::new(FragmentLimits::default(), RandomState::new());
+        let fragments = Fragments::new(settings.strictness.fragments, RandomState::new());
         let parts = Parts {
             ports,
             sanity: Arc::clone(&sanity),

@@ -13,6 +13,7 @@
 //! - else the oldest of all.
 
 mod key;
+mod limits;
 mod list;
 mod rebuild;
 mod slots;
@@ -24,6 +25,7 @@ use std::hash::RandomState;
 use std::time::Duration;
 
 use self::key::Key;
+pub use self::limits::{FragmentLimit, FragmentLimits};
 use self::list::Lists;
 use self::rebuild::{FRAME_BYTES_MAX, rebuild};
 use self::slots::{Datagram, Slots, State};
@@ -45,33 +47,6 @@ const DATA_BYTES_MAX: u32 = 65_535;
 const LATE: Duration = Duration::from_millis(200);
 /// Most datagrams whose end is noticed in one go.
 const EXPIRED_MAX: usize = 512;
-
-/// How much of what there is for fragments, for each worker. Everything is had at the start.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct FragmentLimits {
-    /// Bytes of fragments that wait.
-    pub bytes: usize,
-    /// Most of them from one source.
-    pub bytes_per_source: usize,
-    /// Most datagrams, with those that are remembered because they were void.
-    pub datagrams: usize,
-    /// How long an IPv4 datagram may take to become whole.
-    pub ipv4: Duration,
-    /// How long an IPv6 datagram may take (RFC 8200 section 4.5: 60 seconds).
-    pub ipv6: Duration,
-}
-
-impl Default for FragmentLimits {
-    fn default() -> Self {
-        Self {
-            bytes: 8 << 20,
-            bytes_per_source: 1 << 20,
-            datagrams: 16_384,
-            ipv4: Duration::from_secs(30),
-            ipv6: Duration::from_mins(1),
-        }
-    }
-}
 
 /// What became of a fragment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

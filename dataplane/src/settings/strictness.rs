@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use crate::checks::{Checks, Checksums, Profile};
 use crate::disposition::{DropReason, Reasons};
 use crate::flow::{Limit, Limits, TIMER_SECONDS_MAX, Timer, Timers};
+use crate::fragment::{FragmentLimit, FragmentLimits};
 
 /// How strictly flows and packets are checked.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -13,6 +14,8 @@ pub struct Strictness {
     pub timers: Timers,
     /// How much of the flow table anyone may have.
     pub limits: Limits,
+    /// How much of what there is for fragments.
+    pub fragments: FragmentLimits,
     /// What is checked of packets.
     pub checks: Checks,
 }
@@ -27,6 +30,10 @@ pub(super) struct StrictnessFlags {
     /// How much of the flow table anyone may have; 0 is no limit
     #[arg(long = "limit", value_name = "NAME=N", value_parser = parse_limit)]
     limits: Vec<(Limit, u32)>,
+
+    /// How much memory and time there is for fragments, for each worker
+    #[arg(long = "fragments", value_name = "NAME=N", value_parser = parse_fragments)]
+    fragments: Vec<(FragmentLimit, u32)>,
 
     /// A check whose failures are counted only, by the name of its reason
     #[arg(long = "count-only", value_name = "REASON", value_parser = parse_check)]
@@ -61,10 +68,12 @@ enum ChecksumsFlag {
 
 impl From<StrictnessFlags> for Strictness {
     fn from(flags: StrictnessFlags) -> Self {
-        let StrictnessFlags { timers, limits, counted_only, profile, checksums } = flags;
+        let StrictnessFlags { timers, limits, fragments, counted_only, profile, checksums } = flags;
         let set = |timers: Timers, (timer, seconds)| timers.with(timer, seconds);
         let limit = |limits: Limits, (limit, most)| limits.with(limit, most);
+        let fragment = |limits: FragmentLimits, (limit, value)| limits.with(limit, value);
         Self {
+            fragments: fragments.into_iter().fold(FragmentLimits::default(), fragment),
             timers: timers.into_iter().fold(Timers::default(), set),
             limits: limits.into_iter().fold(Limits::default(), limit),
             checks: Checks {
@@ -101,6 +110,18 @@ fn parse_limit(text: &str) -> Result<(Limit, u32), String> {
     Ok((limit, most.parse().map_err(|_| expected)?))
 }
 
+fn parse_fragments(text: &str) -> Result<(FragmentLimit, u32), String> {
+    let names = FragmentLimit::ALL.map(FragmentLimit::name).join(", ");
+    let expected = format!("expected `NAME=N` with one of {names}");
+    let (name, value) = text.split_once('=').ok_or(&expected)?;
+    let limit = FragmentLimit::ALL.into_iter().find(|limit| limit.name() == name);
+    let limit = limit.ok_or(expected)?;
+    let range = limit.range();
+    let value = value.parse().ok().filter(|value| range.contains(value));
+    let value = value.ok_or_else(|| format!("expected {} to {}", range.start(), range.end()))?;
+    Ok((limit, value))
+}
+
 fn parse_check(text: &str) -> Result<DropReason, String> {
     let can = |reason: &DropReason| reason.can_be_counted_only();
     let names = || DropReason::ALL.into_iter().filter(can);
@@ -121,6 +142,10 @@ mod tests {
         assert!(parse_timer("upd=30").unwrap_err().contains("icmp-query"));
         assert_eq!(parse_limit("half-open=0"), Ok((Limit::HalfOpen, 0)));
         assert!(parse_limit("half-open=x").unwrap_err().contains("flows-per-source"));
+        let limit = FragmentLimit::MemoryMib;
+        assert_eq!(parse_fragments("memory-mib=16"), Ok((limit, 16)));
+        assert_eq!(parse_fragments("memory-mib=0"), Err("expected 1 to 1024".to_owned()));
+        assert!(parse_fragments("memory=16").unwrap_err().contains("memory-per-source-mib"));
         assert_eq!(parse_check("land"), Ok(DropReason::Land));
         assert!(parse_check("policy-denied").is_err());
     }

@@ -230,7 +230,10 @@ fn datagrams_belong_to_their_flow_in_both_directions() {
             if round % 2 == 0 {
                 assert_eq!(bench.send_each(Port::B, &replied), replied, "round {round}");
             } else {
-                assert_eq!(bench.send(Port::B, &[reply.clone()]), std::slice::from_ref(&reply));
+                assert_eq!(
+                    bench.send(Port::B, std::slice::from_ref(&reply)),
+                    std::slice::from_ref(&reply)
+                );
             }
         }
         assert_eq!(bench.flows.live(), 1);
@@ -308,7 +311,7 @@ fn checksum_of_the_whole_must_be_right_and_nobody_completes_it() {
         let sum = u16::try_from(sum).unwrap().to_be_bytes();
         partial[checksum..checksum + 2].copy_from_slice(&sum);
         let right = query(family, 8, 1000);
-        assert_eq!(bench.send(Port::A, &[partial.clone()]), [right]);
+        assert_eq!(bench.send(Port::A, std::slice::from_ref(&partial)), [right]);
         let sent = pieces(&partial, 2, &[640]);
         assert_eq!(bench.send_each(Port::A, &sent), Vec::<Vec<u8>>::new());
         assert_eq!(bench.dropped(Port::A, DropReason::Checksum), 4);
@@ -368,7 +371,7 @@ fn longest_datagrams_pass() {
         bench.worker = roomy(&bench);
         let whole = query(family, 7, longest - 24 - 8);
         let cuts: Vec<usize> =
-            (1..).map(|number| number * 1232).take_while(|at| *at < longest).collect();
+            (1..60).map(|number| number * 1232).take_while(|at| *at < longest).collect();
         let sent = pieces(&whole, 1, &cuts);
         assert_eq!(bench.send_each(Port::A, &sent), sent, "{family}");
     }

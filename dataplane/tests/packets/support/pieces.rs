@@ -28,7 +28,7 @@ fn piece(headers: &[u8], ip: usize, id: u16, (start, more): (usize, bool), data:
     let start = u16::try_from(start).unwrap();
     let length = u16::try_from(data.len()).unwrap();
     if headers[ip] >> 4 == 4 {
-        let field = start / 8 | u16::from(more) << 13;
+        let field = (start / 8) | (u16::from(more) << 13);
         out[ip + 2..ip + 4].copy_from_slice(&(length + 20).to_be_bytes());
         out[ip + 4..ip + 6].copy_from_slice(&id.to_be_bytes());
         out[ip + 6..ip + 8].copy_from_slice(&field.to_be_bytes());
