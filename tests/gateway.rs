@@ -1,7 +1,7 @@
 //! The gateway between real hosts, on veth and AF_XDP: who reaches whom, and which frames cross.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "test helpers")]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use classifier::packet::IpVersion;
@@ -82,6 +82,38 @@ fn a_connection_carries_many_segments_both_ways() {
         }
     }
     assert_balanced(&gateway.status().unwrap());
+}
+
+#[test]
+fn datagrams_that_hosts_fragment_cross_both_ways() {
+    let lab = Lab::new().unwrap();
+    let gateway = gateway_of(&lab);
+    serve(&lab.server, &[], &[53, 54]).unwrap();
+    let before = gateway.status().unwrap();
+    for version in [V4, V6] {
+        let server = lab.server.address(version);
+        let any: IpAddr = if version == V4 { [0; 4].into() } else { [0; 16].into() };
+        let ask = |port, bytes: &[u8]| {
+            let socket = lab.noc.namespace.run(|| UdpSocket::bind((any, 0))).unwrap().unwrap();
+            socket.set_read_timeout(Some(SILENCE)).unwrap();
+            socket.send_to(bytes, (server, port)).unwrap();
+            let mut buffer = vec![0; 1 << 16];
+            socket.recv(&mut buffer).map(|read| buffer[..read].to_vec())
+        };
+        for length in [1_600, 6_000, 30_000, 65_000] {
+            let bytes: Vec<u8> =
+                (0..length).map(|at: u32| at.to_le_bytes()[at as usize % 3]).collect();
+            assert_eq!(ask(53, &bytes).unwrap(), bytes);
+            assert!(ask(54, &bytes).is_err(), "the policy does not allow it");
+        }
+    }
+    let after = gateway.status().unwrap();
+    let drops = drops_since(&gateway, &before);
+    assert!(drops("policy-denied") > 2 * 4 * 2, "fragments are dropped one by one");
+    for reason in ["checksum", "fragment-invalid", "fragment-overlap", "fragment-limit"] {
+        assert_eq!(drops(reason), 0, "{reason}\n{}", after.text());
+    }
+    assert_balanced(&after);
 }
 
 #[test]

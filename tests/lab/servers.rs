@@ -97,7 +97,8 @@ fn http(stream: &TcpStream) -> std::io::Result<()> {
 }
 
 fn answer(socket: &UdpSocket) {
-    let mut buffer = [0; 2048];
+    // As long as a datagram can be.
+    let mut buffer = vec![0; 1 << 16];
     while let Ok((read, from)) = socket.recv_from(&mut buffer) {
         if let Some(heard) = buffer.get(..read) {
             let _ = socket.send_to(heard, from);
