@@ -15,6 +15,7 @@ mod ipv4;
 mod ipv6;
 mod kernel;
 mod memory;
+mod overload;
 mod policy;
 mod scenario;
 mod tcp;

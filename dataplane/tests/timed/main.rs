@@ -36,7 +36,10 @@ const WAITING: [(&str, &str); 10] = [
         "S-39",
         "the gateway has no address to say from that a packet is too big, and both its links take the same",
     ),
-    ("S-48", "interfaces come and go in the lab, not in memory"),
+    (
+        "S-48",
+        "removing and renaming of interfaces; links and lengths that change are tried on the wire",
+    ),
     ("S-49", "the gateway has no address of its own that could be claimed"),
     ("S-51", "the gateway resolves no addresses"),
     ("S-53", "two gateways"),
