@@ -14,6 +14,7 @@ mod parse;
 mod pending;
 mod pipeline;
 mod policy_change;
+mod sanity;
 mod second_parser;
 mod soundness;
 mod support;
