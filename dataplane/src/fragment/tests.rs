@@ -163,6 +163,13 @@ fn cut(rng: &mut fastrand::Rng, id: u32) -> Vec<Fragment> {
             let offset = u16::try_from(rng.usize(1..=length / 8) * 8).unwrap();
             fragments.push(Fragment { id, offset, more, data: vec![7; count] });
         }
+        3 => {
+            // The same place and data, but not the same end.
+            let other = fragments[rng.usize(..fragments.len())].clone();
+            if other.offset > 0 && other.data.len().is_multiple_of(8) {
+                fragments.push(Fragment { more: !other.more, ..other });
+            }
+        }
         _ => {}
     }
     for _ in 0..rng.usize(..3) {
