@@ -5,17 +5,25 @@ use std::path::{Path, PathBuf};
 
 use classifier::packet::Side;
 use classifier::resource::{Defaults, GatewayPort};
+use ipnet::IpNet;
 
 use crate::diagnostic::{Diagnostic, any_error, in_order};
 use crate::document::{self, Dialect, Reader};
 use crate::files;
 use crate::resolve::Gateway;
 
+mod flows;
 mod management;
+mod numbers;
+mod port;
 mod reader;
+mod sanity;
 
+pub use self::flows::FlowSettings;
 pub use self::management::{ManagedService, ManagementSettings};
+pub use self::numbers::Numbers;
 use self::reader::read;
+pub use self::sanity::SanitySettings;
 
 /// Largest settings file, bytes.
 const SETTINGS_BYTES_MAX: u64 = 1 << 20;
@@ -35,6 +43,12 @@ pub struct Settings {
     pub defaults: Defaults,
     /// Whether rules that ask for HTTP are taken, and allow whatever else of them matches.
     pub takes_http: bool,
+    /// How flows are treated.
+    pub flows: FlowSettings,
+    /// How much memory and time there is for fragments.
+    pub fragments: Numbers,
+    /// What is checked of packets.
+    pub sanity: SanitySettings,
     /// Connections that policy must not cut.
     pub management: ManagementSettings,
     /// Where flow records go.
@@ -59,8 +73,13 @@ pub struct PortSettings {
     pub side: Side,
     /// Addresses that it carries, for host endpoints that are known by their addresses.
     pub addresses: Vec<IpAddr>,
+    /// The networks behind it: no packet from it has another source, and none from the other port has one of these. Empty:
+    /// unknown.
+    pub networks: Vec<IpNet>,
     /// Whether frames that are neither IP, ARP nor neighbour discovery pass; else they are dropped and counted.
     pub pass_non_ip: bool,
+    /// Whether a TCP segment of no known connection is judged by policy; else it is dropped and counted.
+    pub judge_mid_stream: bool,
 }
 
 /// How the data plane runs; it gets all this as flags.

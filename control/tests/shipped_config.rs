@@ -112,6 +112,7 @@ fn shipped_settings_are_closed_and_show_the_defaults() {
     let mut expected = settings;
     expected.policy_directory = directory.path().join("policies");
     expected.control_user = Some("ravelin".to_owned());
+    expected.sanity.special_purpose = Some(directory.path().join("special.txt"));
     assert_eq!(Settings::load(&copy).unwrap(), expected, "a commented value is not the default");
 }
 

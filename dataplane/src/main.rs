@@ -25,7 +25,7 @@ use dataplane::handover::{DeskParts, FlowDesk, Handover, Peers, Server};
 use dataplane::pipeline::{Parts, Pipeline, PortRules};
 use dataplane::policy::PolicySlot;
 use dataplane::reporter::Reporter;
-use dataplane::sanity::{Sanity, SpecialPurpose};
+use dataplane::sanity::Sanity;
 use dataplane::settings::{Flags, LogFormat, Settings};
 use dataplane::spool::Spool;
 use dataplane::status::Sources;
@@ -149,8 +149,9 @@ fn prepare(
         settings.strictness.limits,
     ));
     let checks = settings.strictness.checks.clone();
-    let special = SpecialPurpose::default();
-    let sanity = Arc::new(Sanity::new(checks, &special, &Default::default()));
+    let networks = settings.ports.each_ref().map(|port| port.networks.clone());
+    let special_purpose = &settings.strictness.special_purpose;
+    let sanity = Arc::new(Sanity::new(checks, special_purpose, &networks));
     let since = SystemTime::now();
     let wall_offset_ns = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let wall_offset_ns = u64::try_from(wall_offset_ns).unwrap_or(u64::MAX);
@@ -163,14 +164,14 @@ fn prepare(
         let ports = settings.ports.each_ref().map(|port| PortRules {
             side: port.side,
             pass_non_ip: port.pass_non_ip,
-            pick_up: false,
+            pick_up: port.judge_mid_stream,
         });
         let (policy, flows) = (policy.reader(), Arc::clone(&flows));
         let fragments = Fragments::new(settings.strictness.fragments, RandomState::new());
         let parts = Parts {
             ports,
             sanity: Arc::clone(&sanity),
-            keep_on_policy_change: false,
+            keep_on_policy_change: settings.strictness.keep_on_policy_change,
             policy,
             flows,
             fragments,

@@ -8,6 +8,7 @@ use classifier::packet::Side;
 use classifier::record::RECORD_BYTES;
 
 use crate::device::refusal::Refusal;
+use crate::sanity::{Networks, NetworksError};
 use crate::spool::SpoolLimits;
 
 mod strictness;
@@ -31,6 +32,14 @@ pub struct Flags {
     /// Whether the port passes frames that are neither IP, ARP nor neighbour discovery
     #[arg(long = "non-ip", value_name = "NAME=pass|drop", value_parser = parse_non_ip)]
     non_ip: Vec<NonIpFlag>,
+
+    /// Whether policy judges TCP segments of no known connection that come in by the port
+    #[arg(long = "mid-stream", value_name = "NAME=refuse|judge", value_parser = parse_mid_stream)]
+    mid_stream: Vec<MidStreamFlag>,
+
+    /// The networks behind the port: nothing else comes from there, and none of them from the other port
+    #[arg(long = "networks", value_name = "NAME=CIDR,...", value_parser = parse_networks)]
+    networks: Vec<NetworksFlag>,
 
     /// The socket that policy is handed over by
     #[arg(long, value_name = "PATH")]
@@ -137,6 +146,10 @@ pub struct PortSettings {
     pub side: Side,
     /// Whether frames that are neither IP, ARP nor neighbour discovery pass.
     pub pass_non_ip: bool,
+    /// Whether policy judges TCP segments of no known connection; else they are refused.
+    pub judge_mid_stream: bool,
+    /// The networks behind it.
+    pub networks: Networks,
 }
 
 #[derive(Clone, Debug)]
@@ -151,6 +164,18 @@ struct NonIpFlag {
     pass: bool,
 }
 
+#[derive(Clone, Debug)]
+struct MidStreamFlag {
+    name: String,
+    judge: bool,
+}
+
+#[derive(Clone, Debug)]
+struct NetworksFlag {
+    name: String,
+    networks: Networks,
+}
+
 impl Settings {
     /// Checks the flags against each other. `passwd` is where a user's number is looked up, `/etc/passwd`.
     ///
@@ -159,9 +184,9 @@ impl Settings {
     pub fn from_flags(flags: Flags, passwd: &Path) -> Result<Self, Vec<Refusal>> {
         let mut refusals = Vec::new();
         let mut refuse = |reason: String| refusals.push(Refusal::Setting { reason });
-        for flag in &flags.non_ip {
-            if !flags.ports.iter().any(|port| port.name == flag.name) {
-                refuse(format!("`--non-ip {}=...`: no `--port` has this name", flag.name));
+        for (flag, name) in flags.of_ports() {
+            if !flags.ports.iter().any(|port| port.name == name) {
+                refuse(format!("`{flag} {name}=...`: no `--port` has this name"));
             }
         }
         if flags.spool_segment_mib > flags.spool_max_mib {
@@ -178,12 +203,9 @@ impl Settings {
                 None
             }
         };
-        let pass = |name: &str| flags.non_ip.iter().rev().find(|flag| flag.name == name);
-        let ports = flags.ports.iter().map(|PortFlag { name, side }| PortSettings {
-            name: name.clone(),
-            side: *side,
-            pass_non_ip: pass(name).is_some_and(|flag| flag.pass),
-        });
+        let strictness = flags.strictness.clone().read();
+        let strictness = strictness.map_err(&mut refuse).unwrap_or_default();
+        let ports = flags.ports.iter().map(|port| flags.port(port));
         let ports = <[PortSettings; 2]>::try_from(ports.collect::<Vec<_>>());
         let ports = ports.map_err(|ports| {
             refuse(format!("`--port`: expected two, given {}", ports.len()));
@@ -203,9 +225,34 @@ impl Settings {
                 image_bytes_max: flags.image_max_mib as usize * (1 << 20),
                 spool: spool_limits(flags.spool_max_mib, flags.spool_segment_mib),
                 records_waiting_max: flags.records_waiting_max as usize,
-                strictness: flags.strictness.into(),
+                strictness,
             }),
             Ok(_) | Err(()) => Err(refusals),
+        }
+    }
+}
+
+impl Flags {
+    /// The names of ports that flags speak of.
+    fn of_ports(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Self { non_ip, mid_stream, networks, .. } = self;
+        let non_ip = non_ip.iter().map(|flag| ("--non-ip", flag.name.as_str()));
+        let mid_stream = mid_stream.iter().map(|flag| ("--mid-stream", flag.name.as_str()));
+        let networks = networks.iter().map(|flag| ("--networks", flag.name.as_str()));
+        non_ip.chain(mid_stream).chain(networks)
+    }
+
+    /// A port with all that flags say of it; the last one counts.
+    fn port(&self, PortFlag { name, side }: &PortFlag) -> PortSettings {
+        let non_ip = self.non_ip.iter().rev().find(|flag| flag.name == *name);
+        let mid_stream = self.mid_stream.iter().rev().find(|flag| flag.name == *name);
+        let networks = self.networks.iter().rev().find(|flag| flag.name == *name);
+        PortSettings {
+            name: name.clone(),
+            side: *side,
+            pass_non_ip: non_ip.is_some_and(|flag| flag.pass),
+            judge_mid_stream: mid_stream.is_some_and(|flag| flag.judge),
+            networks: networks.map(|flag| flag.networks.clone()).unwrap_or_default(),
         }
     }
 }
@@ -245,6 +292,24 @@ fn parse_non_ip(text: &str) -> Result<NonIpFlag, String> {
         _ => return Err(expected.to_owned()),
     };
     Ok(NonIpFlag { name: name.to_owned(), pass })
+}
+
+fn parse_mid_stream(text: &str) -> Result<MidStreamFlag, String> {
+    let expected = "expected `NAME=refuse` or `NAME=judge`";
+    let (name, what) = text.rsplit_once('=').ok_or(expected)?;
+    let judge = match what {
+        "judge" => true,
+        "refuse" => false,
+        _ => return Err(expected.to_owned()),
+    };
+    Ok(MidStreamFlag { name: name.to_owned(), judge })
+}
+
+fn parse_networks(text: &str) -> Result<NetworksFlag, String> {
+    let expected = "expected `NAME=CIDR,...`, such as `eth0=198.18.0.0/16,2001:2::/48`";
+    let (name, networks) = text.rsplit_once('=').ok_or(expected)?;
+    let networks = networks.parse().map_err(|error: NetworksError| error.to_string())?;
+    Ok(NetworksFlag { name: name.to_owned(), networks })
 }
 
 fn uid_of(user: &str, passwd: &Path) -> Result<u32, String> {
@@ -320,6 +385,35 @@ mod tests {
     }
 
     #[test]
+    fn a_port_is_what_flags_say_of_it() {
+        let more = ["--mid-stream", "eth0=judge", "--networks", "eth1=198.18.0.0/16,2001:2::/48"];
+        let [outside, inside] = settings(&more).unwrap().ports;
+        assert!(outside.judge_mid_stream && !inside.judge_mid_stream);
+        assert!(outside.networks.is_empty());
+        assert_eq!(inside.networks, "198.18.0.0/16,2001:2::/48".parse().unwrap());
+        for text in ["eth1", "eth1=", "eth1=198.18.0.1/16", "eth1=198.18.0.0/16,"] {
+            parse_networks(text).unwrap_err();
+        }
+        for text in ["eth1", "eth1=allow", "=="] {
+            parse_mid_stream(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_table_of_addresses_is_read_at_the_start_or_refused_with_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "# ours\n198.18.0.0/15 source\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let read = settings(&["--special-purpose", path]).unwrap().strictness.special_purpose;
+        assert_eq!(read, crate::sanity::SpecialPurpose::parse("198.18.0.0/15 source").unwrap());
+        fs::write(file.path(), "198.18.0.0/15 source\n198.18.0.0/15 nowhere\n").unwrap();
+        let refusals = settings(&["--special-purpose", path]).unwrap_err();
+        assert!(refusals[0].contains(path) && refusals[0].contains("line 2"), "{refusals:?}");
+        let refusals = settings(&["--special-purpose", "/nowhere"]).unwrap_err();
+        assert!(refusals[0].starts_with("`--special-purpose /nowhere`: "), "{refusals:?}");
+    }
+
+    #[test]
     fn control_user_is_a_number_or_looked_up() {
         assert_eq!(settings(&["--control-user", "1234"]).unwrap().control_uid, Some(1234));
         assert_eq!(settings(&["--control-user", "ravelin"]).unwrap().control_uid, Some(991));
@@ -332,6 +426,8 @@ mod tests {
             "eth2:inside",
             "--non-ip",
             "eth9=pass",
+            "--mid-stream",
+            "eth8=judge",
             "--spool-max-mib",
             "1",
             "--spool-segment-mib",
@@ -343,6 +439,7 @@ mod tests {
             settings(&more).unwrap_err(),
             [
                 "`--non-ip eth9=...`: no `--port` has this name",
+                "`--mid-stream eth8=...`: no `--port` has this name",
                 "`--spool-segment-mib 2`: expected at most `--spool-max-mib`, 1",
                 "`--control-user nobody-here`: there is no such user; `useradd --system nobody-here` makes one",
                 "`--port`: expected two, given 3",

@@ -68,11 +68,13 @@ pub(crate) fn port_key(port: Port, rest: &str) -> String {
 }
 
 fn describe_port(lines: &mut String, port: Port, settings: &PortSettings, sum: &Counters) {
-    let PortSettings { name, side, pass_non_ip } = settings;
+    let PortSettings { name, side, pass_non_ip, judge_mid_stream, networks: _ } = settings;
     let counters = sum.port(port);
     status_line(lines, &port_key(port, "name"), name);
     status_line(lines, &port_key(port, "side"), side);
     status_line(lines, &port_key(port, "non-ip"), &if *pass_non_ip { "pass" } else { "drop" });
+    let mid_stream = if *judge_mid_stream { "judge" } else { "refuse" };
+    status_line(lines, &port_key(port, "mid-stream"), &mid_stream);
     let mut count = |what: &str, count: Count| {
         let Count { packets, bytes } = count;
         status_line(lines, &port_key(port, &format!("{what}.packets")), &packets);
@@ -105,6 +107,7 @@ mod tests {
     use crate::fragment::{FragmentLimits, Fragments};
     use crate::pipeline::{Parts, Pipeline, PortRules};
     use crate::policy::PolicySlot;
+    use crate::sanity::Networks;
     use crate::worker::Worker;
 
     #[test]
@@ -130,8 +133,13 @@ mod tests {
             }
             worker.round(Duration::ZERO);
         }
-        let port =
-            |name: &str, side| PortSettings { name: name.to_owned(), side, pass_non_ip: false };
+        let port = |name: &str, side| PortSettings {
+            name: name.to_owned(),
+            side,
+            pass_non_ip: false,
+            judge_mid_stream: false,
+            networks: Networks::default(),
+        };
         let sources = Sources {
             since: UNIX_EPOCH + Duration::from_secs(77),
             ports: [port("left", Side::Outside), port("right", Side::Inside)],

@@ -4,9 +4,13 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use ipnet::IpNet;
+
 use super::{SettingsArgument, WRONG};
 use crate::cli::say;
-use crate::settings::{DataplaneSettings, PortSettings, Settings};
+use crate::settings::{
+    DataplaneSettings, FlowSettings, Numbers, PortSettings, SanitySettings, Settings,
+};
 
 /// Arguments of `ravelin dataplane`.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,7 +48,7 @@ fn show(binary: OsString, flags: Vec<OsString>) -> u8 {
 }
 
 /// The data plane's flags: everything that the settings say, and nothing left to its own defaults.
-fn flags(settings: &Settings) -> Vec<OsString> {
+pub fn flags(settings: &Settings) -> Vec<OsString> {
     let DataplaneSettings {
         binary: _,
         socket,
@@ -57,10 +61,8 @@ fn flags(settings: &Settings) -> Vec<OsString> {
     } = &settings.dataplane;
     let mut flags: Vec<OsString> = Vec::new();
     let mut flag = |name: &str, value: OsString| flags.extend([name.into(), value]);
-    for PortSettings { interface, side, addresses: _, pass_non_ip } in &settings.ports {
-        flag("--port", format!("{interface}:{side}").into());
-        let non_ip = if *pass_non_ip { "pass" } else { "drop" };
-        flag("--non-ip", format!("{interface}={non_ip}").into());
+    for port in &settings.ports {
+        of_port(port, &mut flag);
     }
     flag("--socket", socket.into());
     flag("--state-dir", state_dir.into());
@@ -75,7 +77,50 @@ fn flags(settings: &Settings) -> Vec<OsString> {
     if let Some(user) = &settings.control_user {
         flag("--control-user", user.into());
     }
+    of_flows(&settings.flows, &mut flag);
+    numbers("--fragments", &settings.fragments, &mut flag);
+    of_sanity(&settings.sanity, &mut flag);
     flags
+}
+
+fn of_port(port: &PortSettings, flag: &mut impl FnMut(&str, OsString)) {
+    let PortSettings { interface, side, addresses: _, networks, pass_non_ip, judge_mid_stream } =
+        port;
+    flag("--port", format!("{interface}:{side}").into());
+    let non_ip = if *pass_non_ip { "pass" } else { "drop" };
+    flag("--non-ip", format!("{interface}={non_ip}").into());
+    let mid_stream = if *judge_mid_stream { "judge" } else { "refuse" };
+    flag("--mid-stream", format!("{interface}={mid_stream}").into());
+    if !networks.is_empty() {
+        let networks: Vec<String> = networks.iter().map(IpNet::to_string).collect();
+        flag("--networks", format!("{interface}={}", networks.join(",")).into());
+    }
+}
+
+fn of_flows(flows: &FlowSettings, flag: &mut impl FnMut(&str, OsString)) {
+    let FlowSettings { keep_on_policy_change, timers, limits } = flows;
+    let on_policy_change = if *keep_on_policy_change { "keep" } else { "judge" };
+    flag("--on-policy-change", on_policy_change.into());
+    numbers("--timer", timers, flag);
+    numbers("--limit", limits, flag);
+}
+
+fn numbers(name: &str, numbers: &Numbers, flag: &mut impl FnMut(&str, OsString)) {
+    for (which, number) in numbers {
+        flag(name, format!("{which}={number}").into());
+    }
+}
+
+fn of_sanity(sanity: &SanitySettings, flag: &mut impl FnMut(&str, OsString)) {
+    let SanitySettings { profile, checksums, count_only, special_purpose } = sanity;
+    flag("--profile", profile.into());
+    flag("--checksums", checksums.into());
+    for reason in count_only {
+        flag("--count-only", reason.into());
+    }
+    if let Some(file) = special_purpose {
+        flag("--special-purpose", file.into());
+    }
 }
 
 #[cfg(test)]
@@ -91,11 +136,14 @@ mod tests {
         let text = r#"
             gateway = { name = "gw1" }
             ports = [
-                { interface = "eth0", side = "outside" },
-                { interface = "eth1", side = "inside", nonIp = "pass" },
+                { interface = "eth0", side = "outside", midStream = "judge" },
+                { interface = "eth1", side = "inside", nonIp = "pass", networks = ["198.18.0.1/16", "2001:2::1"] },
             ]
             dataplane = { socket = "/run/dp", stateDir = "/var/dp", cores = [2, 3], flowsMax = 5000 }
             control = { user = "ravelin" }
+            flows = { onPolicyChange = "keep", timers = { udp = 30 }, limits = { halfOpen = 7 } }
+            fragments = { ipv6Seconds = 99 }
+            sanity = { countOnly = ["land", "arp"], specialPurpose = "/etc/special" }
         "#;
         std::fs::write(&path, text).unwrap();
         let mut settings = Settings::load(&path).unwrap();
@@ -105,10 +153,19 @@ mod tests {
         let DataplaneSettings { frames_per_queue, spool_max_mib, spool_segment_mib, .. } =
             &settings.dataplane;
         let expected = format!(
-            "--port eth0:outside --non-ip eth0=drop --port eth1:inside --non-ip eth1=pass \
-             --socket /run/dp --state-dir /var/dp --cores 2,3 --flows-max 5000 \
+            "--port eth0:outside --non-ip eth0=drop --mid-stream eth0=judge \
+             --port eth1:inside --non-ip eth1=pass --mid-stream eth1=refuse \
+             --networks eth1=198.18.0.0/16,2001:2::1/128 --socket /run/dp --state-dir /var/dp --cores 2,3 --flows-max 5000 \
              --frames-per-queue {frames_per_queue} --spool-max-mib {spool_max_mib} \
-             --spool-segment-mib {spool_segment_mib} --control-user ravelin"
+             --spool-segment-mib {spool_segment_mib} --control-user ravelin \
+             --on-policy-change keep --timer tcp-opening=240 --timer tcp-established=7440 \
+             --timer tcp-closing=240 --timer tcp-closed=240 --timer udp=30 --timer icmp-query=60 \
+             --timer other=300 --limit half-open=7 --limit half-open-per-destination=0 \
+             --limit half-open-per-source=0 --limit flows-per-source=2500 \
+             --limit new-flows-per-source=0 --fragments memory-mib=8 \
+             --fragments memory-per-source-mib=1 --fragments datagrams=16384 \
+             --fragments ipv4-seconds=30 --fragments ipv6-seconds=99 --profile default --checksums complete \
+             --count-only land --count-only arp --special-purpose /etc/special"
         );
         assert_eq!(flags.join(" "), expected);
     }

@@ -36,7 +36,7 @@ pub use self::kind::Kind;
 pub(crate) use self::net::Written;
 pub(crate) use self::node::{Entry, Node, Table, Value};
 pub(crate) use self::object::written;
-pub(crate) use self::reader::{Fields, Reader, Thing};
+pub(crate) use self::reader::{Fields, Reader, Thing, quoted_list, suggestion};
 use self::resource::Item;
 use crate::diagnostic::{Diagnostic, Source};
 use crate::kubernetes;

@@ -50,27 +50,28 @@ pub(super) fn read(fields: &Fields<'_>, reader: &mut Reader) -> ManagementSettin
         return ManagementSettings { incoming, ..ManagementSettings::default() };
     }
     let from = fields.required("from", "from = [\"198.18.10.0/24\"]", reader);
-    let from = from.map(|entry| sources(entry, reader)).unwrap_or_default();
+    let from = from.map(|entry| networks(entry, "settings.management", reader)).unwrap_or_default();
     let to = fields.required("to", "to = [\"198.18.0.1:22/tcp\"]", reader);
     let to = to.map(|entry| services(entry, reader)).unwrap_or_default();
     ManagementSettings { incoming, from, to }
 }
 
-fn sources(from: &Entry, reader: &mut Reader) -> Vec<IpNet> {
-    let mut sources = Vec::new();
-    for node in reader.array(from) {
-        let Some(text) = reader.text("from", node) else { continue };
+/// Networks and addresses; what is neither is reported under `code`.
+pub(super) fn networks(entry: &Entry, code: &'static str, reader: &mut Reader) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for node in reader.array(entry) {
+        let Some(text) = reader.text(&entry.key, node) else { continue };
         if let Some(net) = net(&text.value) {
-            sources.push(net);
+            networks.push(net);
         } else {
             let message = format!("`{}` is neither a network nor an address", text.value);
-            let finding = Diagnostic::error("settings.management", message)
+            let finding = Diagnostic::error(code, message)
                 .at(reader.place(&node.span), "expected a network")
                 .help("write it as `198.18.10.0/24`, `2001:2:0:10::/64` or `198.18.10.5`");
             reader.report(finding);
         }
     }
-    sources
+    networks
 }
 
 fn services(to: &Entry, reader: &mut Reader) -> Vec<ManagedService> {

@@ -1,15 +1,16 @@
 //! The fields of `ravelin.toml`. Whatever opens something must be said; whatever is left out is closed.
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use classifier::packet::Side;
 use classifier::resource::Defaults;
 
-use super::{DataplaneSettings, FlowLogSettings, PortSettings, Settings, management};
+use super::{
+    DataplaneSettings, FlowLogSettings, Settings, flows, management, numbers, port, sanity,
+};
 use crate::diagnostic::Diagnostic;
-use crate::document::{Entry, Fields, Node, Reader, Table, Thing};
+use crate::document::{Fields, Reader, Table, Thing};
 
 static SETTINGS: Thing = thing(
     "the settings file",
@@ -20,6 +21,9 @@ static SETTINGS: Thing = thing(
         "policy",
         "defaults",
         "http",
+        "flows",
+        "fragments",
+        "sanity",
         "management",
         "flowlog",
         "control",
@@ -27,7 +31,6 @@ static SETTINGS: Thing = thing(
 );
 static MANAGEMENT: Thing = thing("the management path", &["in", "from", "to"]);
 static GATEWAY: Thing = thing("the gateway", &["name"]);
-static PORT: Thing = thing("a port", &["interface", "side", "addresses", "nonIp"]);
 static DATAPLANE: Thing = thing(
     "the data plane",
     &[
@@ -47,17 +50,14 @@ static HTTP: Thing = thing("the HTTP setting", &["unsupported"]);
 static FLOW_LOG: Thing = thing("the flow log", &["path", "maxMib"]);
 static CONTROL: Thing = thing("the control daemon", &["socket", "stateDir", "user"]);
 
-const fn thing(name: &'static str, fields: &'static [&'static str]) -> Thing {
+pub(super) const fn thing(name: &'static str, fields: &'static [&'static str]) -> Thing {
     Thing { name, fields, unsupported: &[] }
 }
 
 pub(super) const SIDES: &[(&str, Side)] = &[("outside", Side::Outside), ("inside", Side::Inside)];
-const NON_IP: &[(&str, bool)] = &[("drop", false), ("pass", true)];
 const REFUSE_OR_WARN: &[(&str, bool)] = &[("refuse", false), ("warn", true)];
 const DENY_OR_ALLOW: &[(&str, bool)] = &[("deny", false), ("allow", true)];
 
-/// Longest name of a network interface: `IFNAMSIZ` of Linux, less its final zero.
-const INTERFACE_LEN_MAX: usize = 15;
 /// Most cores that a list can name: `CPU_SETSIZE` of Linux.
 const CORE_MAX: i64 = 1023;
 
@@ -65,21 +65,28 @@ const CORE_MAX: i64 = 1023;
 pub(super) fn read(root: &Table, directory: &Path, reader: &mut Reader) -> Option<Settings> {
     let fields = reader.fields_of_table(root, 0..0, &SETTINGS);
     let gateway_name = gateway_name(&fields, reader);
-    let ports = ports(&fields, reader);
+    let ports = port::ports(&fields, reader);
     let mut section =
         |name, thing| Section { fields: sub(&fields, name, thing, reader), directory };
     let dataplane = section("dataplane", &DATAPLANE);
     let policy = section("policy", &POLICY);
     let flow_log = section("flowlog", &FLOW_LOG);
     let control = section("control", &CONTROL);
+    let sanity = section("sanity", &sanity::SANITY);
     let defaults = sub(&fields, "defaults", &DEFAULTS, reader);
     let http = sub(&fields, "http", &HTTP, reader);
+    let flows = sub(&fields, "flows", &flows::FLOWS, reader);
     let management = sub(&fields, "management", &MANAGEMENT, reader);
+    let dataplane = dataplane_settings(&dataplane, reader);
+    let flows_max = dataplane.flows_max;
     Some(Settings {
-        dataplane: dataplane_settings(&dataplane, reader),
+        dataplane,
         policy_directory: policy.path("directory", "policies", reader),
         defaults: defaults_of(defaults.as_ref(), reader),
         takes_http: takes_http(http.as_ref(), reader),
+        flows: flows::read(flows.as_ref(), flows_max, reader),
+        fragments: numbers::fragments(&fields, reader),
+        sanity: sanity::read(&sanity, reader),
         management: management.map(|fields| management::read(&fields, reader)).unwrap_or_default(),
         flow_log: FlowLogSettings {
             path: flow_log.path("path", "/var/log/ravelin/flows.jsonl", reader),
@@ -94,7 +101,7 @@ pub(super) fn read(root: &Table, directory: &Path, reader: &mut Reader) -> Optio
     })
 }
 
-fn sub<'a>(
+pub(super) fn sub<'a>(
     fields: &Fields<'a>,
     name: &'static str,
     thing: &'static Thing,
@@ -115,94 +122,6 @@ fn gateway_name(fields: &Fields<'_>, reader: &mut Reader) -> Option<String> {
         reader.report(finding);
     }
     Some(text.value.clone())
-}
-
-/// Exactly two ports, one of each side.
-fn ports(fields: &Fields<'_>, reader: &mut Reader) -> Option<Vec<PortSettings>> {
-    let entry = fields.required("ports", "[[ports]]` twice, with `interface` and `side", reader)?;
-    let nodes = reader.array(entry);
-    let findings_before = reader.findings.len();
-    let ports: Vec<PortSettings> = nodes.iter().filter_map(|node| port(node, reader)).collect();
-    if reader.findings.len() > findings_before {
-        return None;
-    }
-    if let [first, second] = ports.as_slice()
-        && first.side != second.side
-        && first.interface != second.interface
-    {
-        return Some(ports);
-    }
-    let message = "a gateway has two ports: one `outside`, one `inside`, on two interfaces";
-    let finding = Diagnostic::error("settings.ports", message)
-        .at(reader.place(&entry.node.span), format!("{} here", count_words(&ports)))
-        .help("write `[[ports]]` twice, with `side = \"outside\"` and `side = \"inside\"`");
-    reader.report(finding);
-    None
-}
-
-fn count_words(ports: &[PortSettings]) -> String {
-    match ports {
-        [first, second] if first.interface == second.interface => {
-            format!("both on `{}`", first.interface)
-        }
-        [first, second] if first.side == second.side => format!("both `{}`", first.side),
-        ports => format!("{} of them", ports.len()),
-    }
-}
-
-fn port(node: &Node, reader: &mut Reader) -> Option<PortSettings> {
-    let fields = reader.fields(node, &PORT)?;
-    let interface = fields
-        .required("interface", "interface = \"eth1\"", reader)
-        .and_then(|entry| Some((entry, reader.text("interface", &entry.node)?.value.clone())));
-    if let Some((entry, name)) = &interface
-        && !is_interface(name)
-    {
-        let message = format!("`{name}` cannot be the name of an interface");
-        let finding = Diagnostic::error("settings.interface", message)
-            .at(
-                reader.place(&entry.node.span),
-                "expected 1 to 15 characters without `/` and blanks",
-            )
-            .help("`ip link` shows the names");
-        reader.report(finding);
-    }
-    let side = fields
-        .required("side", "side = \"inside\"", reader)
-        .and_then(|entry| reader.choice("side", &entry.node, SIDES));
-    let pass_non_ip = fields
-        .entry("nonIp")
-        .and_then(|entry| reader.choice("nonIp", &entry.node, NON_IP))
-        .unwrap_or_default();
-    let addresses =
-        fields.entry("addresses").map(|entry| addresses(entry, reader)).unwrap_or_default();
-    Some(PortSettings { interface: interface?.1, side: side?, addresses, pass_non_ip })
-}
-
-fn addresses(entry: &Entry, reader: &mut Reader) -> Vec<IpAddr> {
-    let mut addresses = Vec::new();
-    for node in reader.array(entry) {
-        let Some(text) = reader.text("addresses", node) else { continue };
-        if let Ok(address) = text.value.parse() {
-            addresses.push(address);
-        } else {
-            let message = format!("`{}` is not an IP address", text.value);
-            let finding = Diagnostic::error("settings.address", message)
-                .at(reader.place(&node.span), "expected an address")
-                .help("write it without `/` and length, as `198.18.0.1` or `2001:2::1`");
-            reader.report(finding);
-        }
-    }
-    addresses
-}
-
-fn is_interface(name: &str) -> bool {
-    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace();
-    !name.is_empty()
-        && name.len() <= INTERFACE_LEN_MAX
-        && name != "."
-        && name != ".."
-        && !name.contains(bad)
 }
 
 fn dataplane_settings(section: &Section<'_>, reader: &mut Reader) -> DataplaneSettings {
@@ -258,8 +177,8 @@ fn defaults_of(fields: Option<&Fields<'_>>, reader: &mut Reader) -> Defaults {
 }
 
 /// A table of settings that all have defaults; it may be missing as a whole.
-struct Section<'a> {
-    fields: Option<Fields<'a>>,
+pub(super) struct Section<'a> {
+    pub(super) fields: Option<Fields<'a>>,
     directory: &'a Path,
 }
 
@@ -267,6 +186,15 @@ impl Section<'_> {
     /// A path; a relative one counts from the directory of the settings file.
     fn path(&self, field: &'static str, default: &str, reader: &mut Reader) -> PathBuf {
         self.directory.join(self.text(field, reader).unwrap_or_else(|| default.to_owned()))
+    }
+
+    /// A path that may be left out.
+    pub(super) fn optional_path(
+        &self,
+        field: &'static str,
+        reader: &mut Reader,
+    ) -> Option<PathBuf> {
+        self.text(field, reader).map(|path| self.directory.join(path))
     }
 
     /// A string that is not empty.

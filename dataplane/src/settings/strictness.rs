@@ -1,11 +1,20 @@
 //! Settings of checks, timers and limits: each by its name, all with defaults.
 
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
 use clap::ValueEnum;
 
 use crate::checks::{Checks, Checksums, Profile};
 use crate::disposition::{DropReason, Reasons};
 use crate::flow::{Limit, Limits, TIMER_SECONDS_MAX, Timer, Timers};
 use crate::fragment::{FragmentLimit, FragmentLimits};
+use crate::sanity::SpecialPurpose;
+
+/// Largest table of addresses, bytes: more than the rows it may have. What is cut off is refused.
+const TABLE_BYTES_MAX: u64 = 1 << 20;
 
 /// How strictly flows and packets are checked.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,6 +27,10 @@ pub struct Strictness {
     pub fragments: FragmentLimits,
     /// What is checked of packets.
     pub checks: Checks,
+    /// Which addresses no packet is forwarded from or to.
+    pub special_purpose: SpecialPurpose,
+    /// Whether flows that an earlier policy allowed go on whatever a later one says.
+    pub keep_on_policy_change: bool,
 }
 
 /// The flags for it.
@@ -46,6 +59,22 @@ pub(super) struct StrictnessFlags {
     /// What is done about checksums of TCP, UDP and ICMP
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = ChecksumsFlag::Complete)]
     checksums: ChecksumsFlag,
+
+    /// A table of special-purpose addresses in place of the one that is built in
+    #[arg(long, value_name = "FILE")]
+    special_purpose: Option<PathBuf>,
+
+    /// What a change of the policy does to flows that an earlier one allowed
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = OnPolicyChange::Judge)]
+    on_policy_change: OnPolicyChange,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum OnPolicyChange {
+    /// They are judged again before their next packet
+    Judge,
+    /// They go on
+    Keep,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -66,30 +95,54 @@ enum ChecksumsFlag {
     Ignore,
 }
 
-impl From<StrictnessFlags> for Strictness {
-    fn from(flags: StrictnessFlags) -> Self {
-        let StrictnessFlags { timers, limits, fragments, counted_only, profile, checksums } = flags;
-        let set = |timers: Timers, (timer, seconds)| timers.with(timer, seconds);
-        let limit = |limits: Limits, (limit, most)| limits.with(limit, most);
-        let fragment = |limits: FragmentLimits, (limit, value)| limits.with(limit, value);
-        Self {
-            fragments: fragments.into_iter().fold(FragmentLimits::default(), fragment),
-            timers: timers.into_iter().fold(Timers::default(), set),
-            limits: limits.into_iter().fold(Limits::default(), limit),
-            checks: Checks {
-                profile: match profile {
-                    ProfileFlag::Default => Profile::Default,
-                    ProfileFlag::CcStrict => Profile::CcStrict,
-                },
-                checksums: match checksums {
-                    ChecksumsFlag::Complete => Checksums::Complete,
-                    ChecksumsFlag::Verify => Checksums::Verify,
-                    ChecksumsFlag::Ignore => Checksums::Ignore,
-                },
-                counted_only: counted_only.into_iter().fold(Reasons::default(), Reasons::with),
+impl StrictnessFlags {
+    /// What they say.
+    ///
+    /// # Errors
+    /// Why the table of addresses is refused.
+    pub(super) fn read(self) -> Result<Strictness, String> {
+        let Self { timers, limits, fragments, special_purpose, .. } = &self;
+        let set = |timers: Timers, (timer, seconds): &(Timer, u32)| timers.with(*timer, *seconds);
+        let limit = |limits: Limits, (limit, most): &(Limit, u32)| limits.with(*limit, *most);
+        let fragment = |limits: FragmentLimits, (limit, value): &(FragmentLimit, u32)| {
+            limits.with(*limit, *value)
+        };
+        Ok(Strictness {
+            fragments: fragments.iter().fold(FragmentLimits::default(), fragment),
+            timers: timers.iter().fold(Timers::default(), set),
+            limits: limits.iter().fold(Limits::default(), limit),
+            checks: self.checks(),
+            special_purpose: special_purpose
+                .as_deref()
+                .map(read_table)
+                .transpose()?
+                .unwrap_or_default(),
+            keep_on_policy_change: self.on_policy_change == OnPolicyChange::Keep,
+        })
+    }
+
+    fn checks(&self) -> Checks {
+        Checks {
+            profile: match self.profile {
+                ProfileFlag::Default => Profile::Default,
+                ProfileFlag::CcStrict => Profile::CcStrict,
             },
+            checksums: match self.checksums {
+                ChecksumsFlag::Complete => Checksums::Complete,
+                ChecksumsFlag::Verify => Checksums::Verify,
+                ChecksumsFlag::Ignore => Checksums::Ignore,
+            },
+            counted_only: self.counted_only.iter().copied().fold(Reasons::default(), Reasons::with),
         }
     }
+}
+
+fn read_table(path: &Path) -> Result<SpecialPurpose, String> {
+    let refused = |error: &dyn Display| format!("`--special-purpose {}`: {error}", path.display());
+    let file = File::open(path).map_err(|error| refused(&error))?;
+    let mut text = String::new();
+    file.take(TABLE_BYTES_MAX).read_to_string(&mut text).map_err(|error| refused(&error))?;
+    SpecialPurpose::parse(&text).map_err(|error| refused(&error))
 }
 
 fn parse_timer(text: &str) -> Result<(Timer, u32), String> {
