@@ -134,3 +134,46 @@ fn fin_that_is_not_the_last_octet_ends_nothing() {
         assert_eq!(talk.state, State::Established);
     });
 }
+
+/// The receiver has what it acknowledged, and may have all that was sent.
+#[test]
+fn reset_is_exact_at_what_is_acknowledged_and_at_what_is_sent() {
+    for last in [1, 1_001] {
+        each(|mut talk| {
+            talk.says(A, ACK, 1, 1, 1_000);
+            talk.says(A, RST, 500, 0, 0);
+            assert_eq!(talk.state, State::Established);
+            talk.says(A, RST, last, 0, 0);
+            assert_eq!(talk.state, State::Closed);
+        });
+    }
+    each(|mut talk| {
+        talk.says(A, FIN | ACK, 1, 1, WINDOW);
+        talk.beyond(A, talk.of(A, RST, 3 + u32::from(WINDOW), 0, 0));
+        talk.says(A, RST, 2 + u32::from(WINDOW), 0, 0);
+        assert_eq!(talk.state, State::Closed, "behind a FIN behind a full window");
+    });
+}
+
+#[test]
+fn closed_connection_passes_nothing_that_was_not_said_before() {
+    each(|mut talk| {
+        talk.says(A, ACK, 1, 1, 100);
+        talk.says(B, ACK, 1, 101, 0);
+        talk.says(B, RST, 1, 0, 0);
+        talk.over(A, talk.of(A, FIN | ACK, 100, 1, 0));
+        talk.over(A, talk.of(A, SYN | ACK, 101, 1, 0));
+        talk.over(B, talk.of(B, SYN | ACK, 1, 101, 0));
+        assert_eq!(talk.take(A, talk.of(A, ACK, 101, 1, 0)), Step::Linger);
+    });
+    // Refused at once: nothing is known of the other side.
+    let mut talk = Talk::opening(1_000);
+    talk.passes(B, seg(RST | ACK, 0, 1_001, 0));
+    for flags in [ACK, FIN | ACK, SYN | ACK] {
+        talk.over(A, seg(flags, 1_001, 5_000, 0));
+        talk.over(B, seg(flags, 5_000, 1_001, 0));
+    }
+    talk.over(B, seg(RST | ACK, 0, 1_002, 0));
+    assert_eq!(talk.take(B, seg(RST | ACK, 0, 1_001, 0)), Step::Linger);
+    assert_eq!(talk.take(A, seg(RST, 1_001, 0, 0)), Step::Linger);
+}

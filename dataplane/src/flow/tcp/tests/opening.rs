@@ -197,3 +197,54 @@ fn connection_of_a_syn_the_other_way_is_opened_by_its_sender() {
     let refused = Step::Refuse(DropReason::TcpWindow);
     assert_eq!(next.step(State::Answered, Way::Reply, &beyond), refused);
 }
+
+#[test]
+fn who_opened_may_give_up_and_a_later_syn_may_be_refused() {
+    for last in [1_001, 1_501] {
+        let mut talk = Talk::open(seg(SYN, 1_000, 0, 500));
+        for wrong in [1_000, 1_002, 1_500, 1_502] {
+            talk.beyond(A, seg(RST, wrong, 0, 0));
+        }
+        talk.passes(A, seg(RST, last, 0, 0));
+        assert_eq!(talk.state, State::Closed, "at {last}");
+    }
+    let mut talk = Talk::opening(1_000);
+    talk.passes(A, seg(SYN, 50_000, 0, 0));
+    assert_eq!(talk.take(B, seg(RST | ACK, 0, 50_001, 0)), Step::Repeat);
+    assert_eq!(talk.state, State::Opening, "the first SYN may still be answered");
+}
+
+#[test]
+fn copies_of_syns_and_answers_change_nothing() {
+    let mut talk = Talk::opening(1_000);
+    talk.b = 5_000;
+    talk.passes(B, seg(SYN | ACK, 5_000, 1_001, WINDOW));
+    talk.says(B, ACK, 1 + u32::from(WINDOW), 1, 0);
+    assert_eq!(talk.take(A, seg(SYN, 1_000, 0, 0)), Step::Repeat);
+    talk.says(B, SYN | ACK, 0, 1, 0);
+    // What came with the first answer is acknowledged.
+    talk.says(A, ACK, 1, 1 + u32::from(WINDOW), 0);
+    assert_eq!(talk.state, State::Established);
+
+    // A window in a copy of an answer is not scaled either.
+    let mut talk = Talk::scaled(1_000, 5_000, Some(7), Some(7));
+    talk.says(B, SYN | ACK, 0, 1, 0);
+    talk.beyond(A, talk.of(A, ACK, 1 + u32::from(WINDOW), 1, 1));
+    // Of another number it is no copy, however near.
+    talk.beyond(B, talk.of(B, SYN | ACK, 1, 1, 0));
+    talk.beyond(A, talk.of(A, SYN | ACK, 2, 1, 0));
+}
+
+#[test]
+fn acknowledged_syn_is_not_answered_anew() {
+    let mut talk = Talk::opening(1_000);
+    talk.b = 5_000;
+    talk.says(B, SYN, 0, 0, 0);
+    // The whole window of a SYN that acknowledged nothing counts from behind the other's.
+    talk.says(A, SYN | ACK, 0, 1, 0);
+    talk.says(A, ACK, 1, 1, WINDOW);
+    talk.beyond(A, talk.of(A, ACK, 2, 1, WINDOW));
+    talk.beyond(B, seg(SYN | ACK, 9_000, 1_001, 0));
+    talk.says(B, ACK, 1, 1 + u32::from(WINDOW), 0);
+    assert_eq!(talk.state, State::Established);
+}

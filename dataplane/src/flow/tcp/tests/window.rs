@@ -162,3 +162,32 @@ fn error_may_be_about_what_is_in_flight_only() {
     assert!(!in_flight(&talk, A, 2_000) && !in_flight(&talk, A, 3_002));
     assert!(in_flight(&talk, B, 5_001) && !in_flight(&talk, B, 5_000));
 }
+
+#[test]
+fn what_begins_early_passes_if_it_ends_with_news() {
+    each(|mut talk| {
+        talk.says(A, ACK, 1, 1, 2_000);
+        talk.says(B, ACK, 1, 2_001, 0);
+        let acked = 2_001;
+        talk.says(A, ACK, acked, 1, WINDOW);
+        // All of the window is on its way: one octet before is a probe, two are nothing.
+        talk.says(A, ACK, acked - 1, 1, 0);
+        talk.beyond(A, talk.of(A, ACK, acked - 2, 1, 0));
+        talk.beyond(A, talk.of(A, ACK, acked - 500, 1, 500));
+        talk.says(A, ACK, acked - 500, 1, 501);
+    });
+}
+
+#[test]
+fn acknowledgments_may_be_as_late_as_a_wide_window_is_wide() {
+    let mut talk = Talk::scaled(u32::MAX - 70_000, 5_000, Some(7), Some(7));
+    talk.says(A, ACK, 1, 1, 0);
+    let most = u32::from(WINDOW) << 7;
+    for part in 0..200 {
+        talk.says(B, ACK, 1 + part * 10_000, 1, 10_000);
+        talk.says(A, ACK, 1, 1 + (part + 1) * 10_000, 0);
+    }
+    let acked = 2_000_001;
+    talk.says(A, ACK, 1, acked - most, 0);
+    talk.beyond(A, talk.of(A, ACK, 1, acked - most - 1, 0));
+}
