@@ -9,16 +9,7 @@ pub(crate) const WAITING: [(&str, &str); 5] = [
     ("V47", "a bridge does not count hops: a hop limit of 1 is for the router behind it"),
 ];
 
-/// Rows that ask which networks are behind which port. The data plane knows what to make of them, but the gateway's settings
-/// cannot say them yet: they are tried in memory only, and with the setting this list goes.
-pub(crate) const UNSETTABLE: [&str; 4] = ["A04", "A05", "A12", "V39"];
-
-/// Whether the row waits everywhere.
+/// Whether the row waits.
 pub(crate) fn waits(id: &str) -> bool {
     WAITING.iter().any(|(waiting, _)| *waiting == id)
-}
-
-/// Whether the row waits where the gateway is real.
-pub(crate) fn waits_on_the_wire(id: &str) -> bool {
-    waits(id) || UNSETTABLE.contains(&id)
 }

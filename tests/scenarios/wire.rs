@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dataplane::device::Port;
 use dataplane::disposition::DropReason;
-use ravelin::deadline::Deadline;
+use ravelin::deadline::{Deadline, wait_until};
 use ravelin::gateway::Gateway;
 use ravelin::handover::Status;
 use ravelin::stations::Stations;
@@ -15,7 +15,9 @@ use crate::policy::{NETWORKS, reference};
 use crate::scenario::{Scenario, Seen, Setting, Strict};
 
 /// How long a frame may take through the gateway on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Fragments wait here for longer than all fragments of a scenario take, and no longer than a test has patience.
+const FRAGMENTS: &str = "\n[fragments]\nipv4Seconds = 3\nipv6Seconds = 3\n";
 /// What has not come by then does not come.
 const SILENCE: Duration = Duration::from_millis(300);
 
@@ -74,16 +76,21 @@ impl<'s> Bench<'s> {
         Seen { left, drops: drops(&before, &after, from) }
     }
 
-    /// Looks at what is left: fragments that wait for others that do not come, and nothing else anywhere.
+    /// Waits for what is still to come: fragments are given up, and nothing else arrives anywhere.
     pub(crate) fn finish(self) {
-        let status = self.gateway.status().unwrap();
         for port in Port::BOTH {
-            let held = status.number(&format!("port.{}.held.packets", port.index())).unwrap();
-            assert_eq!(held, self.left_waiting[port.index()], "fragments that wait at {port:?}");
+            let given_up = format!("port.{}.dropped.fragment-timeout", port.index());
+            let held = format!("port.{}.held.packets", port.index());
+            let count = |key: &str| self.gateway.status().unwrap().number(key).unwrap();
+            let due = self.left_waiting[port.index()];
+            let all = wait_until(PATIENCE, || (count(&given_up) >= due).then_some(()));
+            assert!(all.is_some() && count(&given_up) == due, "{given_up}, expected {due}");
+            assert_eq!(count(&held), 0, "fragments are held for ever");
             let end = self.stations.at(port);
             assert_eq!(end.next(SILENCE), None, "a frame too many at {port:?}");
             assert_eq!(end.came_back(), 0, "frames came back at {port:?}");
         }
+        let status = self.gateway.status().unwrap();
         let (received, accounted) = status.balance().unwrap();
         assert_eq!(received, accounted, "{}", status.text());
     }
@@ -104,6 +111,7 @@ fn settings_of(mut text: String, setting: Setting, strict: Strict) -> String {
             text = text.replace(&line, &format!("{line}networks = [\"{v4}\", \"{v6}\"]\n"));
         }
     }
+    text += FRAGMENTS;
     if strict == Strict::CommonCriteria {
         text += "\n[sanity]\nprofile = \"cc-strict\"\n";
     }
