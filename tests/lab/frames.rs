@@ -48,6 +48,12 @@ impl FrameSender {
         namespace.run(open_packet_socket)?.during(&doing)
     }
 
+    /// The socket, which sees every frame of the namespace that others send or that arrives.
+    #[must_use]
+    pub fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
     /// Sends one frame; waits while the interface has no room.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub mod gateway;
 pub mod handover;
 pub mod namespace;
 pub mod process;
+pub mod relay;
 #[path = "../../benches/scenario/mod.rs"]
 pub mod scenario;
 pub mod servers;
@@ -34,3 +35,4 @@ pub mod streams;
 #[path = "../../benches/support/mod.rs"]
 pub mod support;
 pub mod topology;
+pub mod transfers;

@@ -92,6 +92,17 @@ impl Lab {
         spaces.chain(switches).map(keep).collect()
     }
 
+    /// Wires the switch outside to `eth0` of this namespace instead of the gateway's port, which is gone.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn wire_outside_to(&self, namespace: &Namespace) -> Result<(), Failure> {
+        let [outside, _] = &self.switches;
+        let peer = format!("type veth peer name uplink netns {}", outside.name());
+        namespace.ip(&format!("link add eth0 {peer}"))?;
+        plug_in_uplink(outside)
+    }
+
     /// Puts a plain Linux bridge in the gateway's place: everything passes. For trying the laboratory itself.
     ///
     /// # Errors
@@ -172,12 +183,16 @@ fn switch(name: &str, gateway: &Namespace, port: &str) -> Result<Namespace, Fail
     switch.set("net/ipv6/conf/default/disable_ipv6", "1")?;
     bridge(&switch)?;
     gateway.ip(&format!("link add {port} type veth peer name uplink netns {}", switch.name()))?;
+    plug_in_uplink(&switch)?;
+    gateway.ip(&format!("link set {port} up"))?;
+    Ok(switch)
+}
+
+fn plug_in_uplink(switch: &Namespace) -> Result<(), Failure> {
     switch.ip("link set uplink master br0 up")?;
     // The bridge takes VLAN tags out of frames and leaves their insertion to hardware that is not there: XDP behind veth would
     // not see them, and they would be lost.
-    run(switch.command("ethtool").args(["-K", "uplink", "txvlan", "off"]))?;
-    gateway.ip(&format!("link set {port} up"))?;
-    Ok(switch)
+    run(switch.command("ethtool").args(["-K", "uplink", "txvlan", "off"])).map(drop)
 }
 
 fn bridge(namespace: &Namespace) -> Result<(), Failure> {
