@@ -114,7 +114,7 @@ pub const ALL: &[DropReason] = &[
     ),
     drops(
         "fragment-overlap",
-        "fragments of one datagram overlap, and all of it was discarded (RFC 5722)",
+        "fragments of one datagram overlap, so that all of it was discarded (RFC 5722), or one came twice",
         "nothing honest sends this: find the sender",
     ),
     drops(
@@ -182,11 +182,6 @@ pub const ALL: &[DropReason] = &[
         "flow-table-full",
         "the flow table has no room for its flow",
         "`ravelin flows --count` shows what fills it; `flowsMax` in `[dataplane]` is its size",
-    ),
-    drops(
-        "syn-cookie",
-        "an answer to a SYN cookie that was never given",
-        "nothing to do: this is the flood that cookies are there for",
     ),
     drops(
         "transmit-ring-full",

@@ -100,8 +100,6 @@ pub enum DropReason {
     NewFlowRate,
     /// Policy allows the packet, but the flow table has no room for its flow.
     FlowTableFull,
-    /// The answer to a SYN cookie is not one that we gave.
-    SynCookie,
     /// The transmit ring of the other port is full.
     TransmitRingFull,
     /// Our own mistake; never expected.
@@ -110,7 +108,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of `index`.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 32] = [
         Self::NoPolicy,
         Self::Malformed,
         Self::VlanTags,
@@ -141,7 +139,6 @@ impl DropReason {
         Self::SourceFlowLimit,
         Self::NewFlowRate,
         Self::FlowTableFull,
-        Self::SynCookie,
         Self::TransmitRingFull,
         Self::Internal,
     ];
@@ -186,7 +183,6 @@ impl DropReason {
             Self::SourceFlowLimit => "source-flow-limit",
             Self::NewFlowRate => "new-flow-rate",
             Self::FlowTableFull => "flow-table-full",
-            Self::SynCookie => "syn-cookie",
             Self::TransmitRingFull => "transmit-ring-full",
             Self::Internal => "internal",
         }
@@ -227,7 +223,6 @@ impl DropReason {
             | Self::TcpNotOpening
             | Self::PolicyDenied
             | Self::FlowTableFull
-            | Self::SynCookie
             | Self::TransmitRingFull
             | Self::Internal => false,
         }

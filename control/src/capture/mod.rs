@@ -55,7 +55,7 @@ pub enum Unjudged {
     NeighbourDiscovery,
     /// Neither IP nor ARP: the port's `nonIp` setting decides.
     NonIp,
-    /// A fragment: dropped, no ports can be seen.
+    /// A fragment: judged by the gateway when its datagram is whole, which is not put together here.
     Fragment,
     /// It carries its own route: dropped.
     SourceRoute,
@@ -96,7 +96,9 @@ impl Unjudged {
             Self::Arp => "ARP: passes below policy",
             Self::NeighbourDiscovery => "IPv6 neighbour discovery: passes below policy",
             Self::NonIp => "neither IP nor ARP: the port's `nonIp` setting decides",
-            Self::Fragment => "fragments: the gateway drops them",
+            Self::Fragment => {
+                "fragments: not put together here; the gateway judges the whole datagram"
+            }
             Self::SourceRoute => "with a route of its own: the gateway drops them",
             Self::FalseDiscovery => "neighbour discovery from afar: the gateway drops it",
             Self::VlanTags => "more than two VLAN tags: the gateway drops them",
