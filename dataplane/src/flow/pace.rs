@@ -45,7 +45,7 @@ impl Pace {
         for _ in 0..SWAP_ATTEMPTS {
             let said = || seats.iter().map(|seat| (seat, seat.load(Ordering::Acquire)));
             let own = said().find(|(_, word)| (word ^ tag) >> TIME_BITS == 0);
-            let free = || said().find(|(_, word)| self.ahead(*word, now) == 0);
+            let free = || seats.free(|word| self.ahead(word, now) == 0);
             let (seat, found) = own.or_else(free).ok_or(TooMany)?;
             let ahead = self.ahead(found, now);
             if ahead > BURST.saturating_sub(self.interval) {
