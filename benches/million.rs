@@ -287,7 +287,9 @@ fn p99(keys: &[FlowKey]) -> Seen {
     Seen::of((0..ROUNDS).map(round).collect())
 }
 
+/// Of a source in 10.0.0.0/8.
 fn udp(source: u32, port: u16) -> FlowKey {
+    let source = (10 << 24) | (source & 0xFF_FFFF);
     let builder =
         PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(source.to_be_bytes(), [198, 19, 0, 1], 64);
     let mut bytes = Vec::new();
