@@ -72,6 +72,15 @@ impl<'lab> Gateway<'lab> {
         self
     }
 
+    /// Adds sections to the settings, before the start.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn configure(&self, sections: &str) -> Result<(), Failure> {
+        let text = self.settings() + sections;
+        fs::write(self.path("ravelin.toml"), text).during("write the settings")
+    }
+
     /// Starts both programs and waits until policy is in force.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ pub mod deadline;
 pub mod documents;
 pub mod equality;
 pub mod failure;
+pub mod floods;
 pub mod frames;
 pub mod gateway;
 pub mod handover;
