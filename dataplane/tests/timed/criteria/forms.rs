@@ -136,6 +136,19 @@ fn try_invalid_fragments(gate: &mut Gate, family: Family, whole: &Packet, id: u1
     };
     assert!(matches!(reason, FragmentInvalid | FragmentOverlap));
     gate.refuse(A, &whole.part(id + 20, 0, 24, true), reason);
+    // More behind the end that was said, an end before what is there already, and another end before the one that was said.
+    let contradictions = [
+        [(24, 40, false), (40, 56, true)],
+        [(32, 48, true), (16, 24, false)],
+        [(48, 72, false), (24, 40, false)],
+    ];
+    for (number, [first, then]) in (id + 21..).zip(contradictions) {
+        let part = |(from, to, more)| whole.part(number, from, to, more);
+        assert_eq!(gate.send(A, &part(first)), Fate::Held);
+        let fate = gate.send(A, &part(then));
+        let voids = matches!(fate, Fate::Dropped(FragmentInvalid | FragmentOverlap, 2));
+        assert!(voids, "{first:?} {then:?}: {fate:?}");
+    }
 }
 
 /// A last fragment that ends beyond the longest packet.
@@ -302,8 +315,11 @@ fn defects(packet: &Packet, sum_at: usize) -> Vec<Defect> {
                 frame: frame(A, &packet.bytes()),
                 reason,
             };
+            // Of a protocol whose own header nobody looks at.
+            let nothing = V6::new(packet.src, packet.dst, 47, Vec::new());
             vec![
                 altered("version", 0, 0x50, Malformed),
+                of("nothing at all", &nothing, Malformed),
                 altered("no payload", 5, 0, Malformed),
                 altered("length beyond the frame", 5, byte(5) + 1, Malformed),
                 altered("checksum", 40 + sum_at, byte(40 + sum_at) ^ 0x40, Checksum),
