@@ -19,3 +19,4 @@ mod second_parser;
 mod soundness;
 mod support;
 mod swap;
+mod sweep;
