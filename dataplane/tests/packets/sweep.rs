@@ -191,7 +191,6 @@ impl Sweep {
         *self.outcomes.entry(outcome).or_default() += 1;
     }
 }
-}
 
 /// Permits TCP 80, UDP 53 and echo to the rack.
 fn narrow() -> Gate {
