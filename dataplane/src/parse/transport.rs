@@ -117,7 +117,8 @@ pub(super) fn verify(
     field: usize,
 ) -> Result<Option<Completion>, DropReason> {
     let checksums = look.sanity.checks().checksums;
-    if checksums == Checksums::Ignore {
+    // Of a source route that passes, the checksum covers where it ends, not the destination (RFC 8200 section 8.1).
+    if checksums == Checksums::Ignore || look.noticed.has(DropReason::SourceRoute) {
         return Ok(None);
     }
     let Datagram { src, dst, protocol, at, .. } = *datagram;

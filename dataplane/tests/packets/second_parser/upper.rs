@@ -89,7 +89,8 @@ impl Second<'_> {
         length: usize,
         field: usize,
     ) -> Result<Option<Completion>, DropReason> {
-        if self.rules.checksums == Checksums::Ignore {
+        let is_routed = self.noticed.has(DropReason::SourceRoute);
+        if self.rules.checksums == Checksums::Ignore || is_routed {
             return Ok(None);
         }
         let mut pseudo = Vec::new();
