@@ -1,7 +1,8 @@
 //! Floods of 30 seconds each, with legitimate clients beside: how many of their connections come about, what an established
 //! one still carries, what the gateway drops and for what reason, and what it takes of memory.
 //!
-//! `cargo bench --bench floods` (root). `--seconds=N` and `--burst=N` (frames a millisecond) say how long and how much.
+//! `cargo bench --bench floods` (root). `--seconds=N` and `--burst=N` (frames a millisecond) say how long and how much, a word
+//! like `Syn` which.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -28,7 +29,10 @@ fn main() {
     let seconds = option("--seconds=", SECONDS);
     let burst = usize::try_from(option("--burst=", BURST)).expect("a number of frames");
     println!("{seconds} s of peace, then {seconds} s of each flood, {burst} frames a millisecond");
-    for flood in Flood::ALL {
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let is_asked = |flood: &Flood| words.is_empty() || words.contains(&format!("{flood:?}"));
+    for flood in Flood::ALL.into_iter().filter(is_asked) {
         // A gateway of its own for each: what one flood leaves behind is no part of the next.
         let lab = Lab::new().expect("a laboratory");
         let mut gateway = Gateway::new(&lab, &SITE).expect("a gateway");

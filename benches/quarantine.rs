@@ -8,7 +8,7 @@
 )]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,11 +70,11 @@ fn listen(start: Instant) {
 /// Opens a session, writes the file, and waits until nothing of the session arrives any more.
 fn cut(lab: &Lab, gateway: &mut Gateway<'_>, start: Instant) -> Duration {
     let to = SocketAddr::new(lab.candidate.address(V4), 22);
-    let mut session = connect(&lab.noc, to, PATIENCE).expect("a session");
+    let session = connect(&lab.noc, to, PATIENCE).expect("a session");
     let (stop, begun) = (AtomicBool::new(false), micros(now() - start));
     let took = thread::scope(|scope| {
         scope.spawn(|| {
-            // Once it is cut, its buffer takes the rest.
+            let mut session = &session;
             while !stop.load(Ordering::Relaxed) && session.write_all(b"still here\n").is_ok() {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -91,6 +91,8 @@ fn cut(lab: &Lab, gateway: &mut Gateway<'_>, start: Instant) -> Duration {
         };
         let last = wait_until(PATIENCE, silent).expect("a session that was cut");
         stop.store(true, Ordering::Relaxed);
+        // It may wait for room for what nobody acknowledges any more.
+        session.shutdown(Shutdown::Both).expect("a session to close");
         assert!(
             gateway.generation().expect("a generation") > generation,
             "nothing came into force"
